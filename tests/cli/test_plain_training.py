@@ -107,6 +107,14 @@ VALIDATED = [
 TESTED = ["night: test", "metric value", "", "loss 3.5", "dark/spread not defined"]
 
 
+def test_a_metric_node_that_is_not_there_is_left_out(restore: Run) -> None:
+    """It is said once, as published trainruns name one that their pipelines do not have."""
+    status, said, printed = restore("train", metric_nodes=["dark", "drak"])
+    absent = "Warning: metric_nodes: the pipeline has no node 'drak'. Did you mean 'dark'?"
+    assert (status, said.count(absent), VALIDATED[4] in printed) == (0, 1, True)
+    assert restore("test", metric_nodes=["drak"])[0] == 0
+
+
 def test_a_training_says_and_writes_all(restore: Run) -> None:
     """And says it once more where it has ended before; measuring it again gives the same."""
     assert restore("train") == (

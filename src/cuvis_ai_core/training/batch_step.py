@@ -1,7 +1,7 @@
 """One batch through a pipeline in training: its losses, and what metric nodes report."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,22 @@ def names_of(pipeline: "Pipeline", nodes: Sequence[Any], key: str) -> tuple[str,
             )
         found.append(str(name))
     return tuple(found)
+
+
+def metric_nodes_of(pipeline: "Pipeline", names: Sequence[str], absent: Callable[[str], None]) -> list[str]:
+    """Return the metric nodes of a trainrun that its pipeline has.
+
+    Published trainruns name one that theirs has not, and are trained all the same.
+
+    Args:
+        pipeline: The pipeline.
+        names: What the trainrun names.
+        absent: Called with a sentence about each that is not there.
+    """
+    for name in dict.fromkeys(names):
+        if name not in pipeline.nodes:
+            absent(f"metric_nodes: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes.keys())}")
+    return [name for name in names if name in pipeline.nodes]
 
 
 def check_node(pipeline: "Pipeline", name: str, key: str) -> None:

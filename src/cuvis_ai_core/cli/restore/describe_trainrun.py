@@ -6,14 +6,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.cli.restore.describe_pipeline import print_unloaded
 from cuvis_ai_core.cli.shared.log_lines import warn
 from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
-from cuvis_ai_core.training.batch_step import Measuring, check_node
+from cuvis_ai_core.training.batch_step import Measuring, check_node, metric_nodes_of
 from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig
 from cuvis_ai_core.training.cube_splits import Parts
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
@@ -86,13 +85,10 @@ def _print_plugins(manifest: Path, command: str) -> None:
 
 def _check_nodes(pipeline: "Pipeline", config: TrainRunConfig) -> None:
     """Check that the nodes that a trainrun names are there, and have what is measured where they are loaded."""
-    for key in (*_MEASURED, "freeze_nodes", "unfreeze_nodes"):
+    metric_nodes_of(pipeline, config.metric_nodes, warn)
+    for key in ("loss_nodes", "freeze_nodes", "unfreeze_nodes"):
         for name in getattr(config, key):
-            # A published trainrun names a metric node that its pipeline has not, and is to be shown as it is there.
-            if key != "metric_nodes" or name in pipeline.nodes:
-                check_node(pipeline, name, key)
-            else:
-                warn(f"{key}: the pipeline has no node '{name}'.{did_you_mean(name, pipeline.nodes.keys())}")
+            check_node(pipeline, name, key)
     losses, metrics = (
         [name for name in getattr(config, key) if name in pipeline.nodes.keys() - pipeline.unloaded.keys()]
         for key in _MEASURED

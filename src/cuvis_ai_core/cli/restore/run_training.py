@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,7 @@ from cuvis_ai_core.pipeline.file.lookup import find_weights
 from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
-from cuvis_ai_core.training.batch_step import Measuring
+from cuvis_ai_core.training.batch_step import Measuring, metric_nodes_of
 from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.data_module_splits import parts_of
@@ -64,6 +64,7 @@ class Session:
         self._parts = parts_of(run, registry)
         self._trainer: GradientTrainer | None = None
         self._by_pixels: dict[str, tuple[str, ...]] = {}
+        self._tells_absent: Callable[[str], None] = warn
 
     def train(self, *, overwrite: bool = False, device: str | None = None) -> None:
         """Train in two phases, write the results, and print how good it is on the data to validate and to test on.
@@ -170,7 +171,7 @@ class Session:
             pipeline,
             self._config.training,
             loss_nodes=self._config.loss_nodes,
-            metric_nodes=self._config.metric_nodes,
+            metric_nodes=self._metric_nodes(pipeline),
             freeze_nodes=self._config.freeze_nodes,
             unfreeze_nodes=self._config.unfreeze_nodes,
             ignore_label=self._config.data.ignore_label,
@@ -214,10 +215,15 @@ class Session:
     def _epochs(self) -> int:
         return self._trainer.epochs_trained() if self._trainer else 0
 
+    def _metric_nodes(self, pipeline: "Pipeline") -> list[str]:
+        # Asked for by the training, the validation and the test, and told of once.
+        first, self._tells_absent = self._tells_absent, lambda _: None
+        return metric_nodes_of(pipeline, self._config.metric_nodes, first)
+
     def _measure(self, pipeline: "Pipeline", split: str) -> Pool:
         config = self._config
         batches = self._parts.batches(split)
-        measuring = Measuring(pipeline, config.loss_nodes, config.metric_nodes, config.data.ignore_label)
+        measuring = Measuring(pipeline, config.loss_nodes, self._metric_nodes(pipeline), config.data.ignore_label)
         with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
             pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
         averaged = pool.averaged if len(batches) > 1 else set()
