@@ -648,7 +648,7 @@ def test_a_run_without_results_says_where_to_look(
     path = write_yaml("p.yaml", {"nodes": [node]})
     found = shell("restore-pipeline", "--pipeline-path", path, "--cube-path", cube_file, "--profile")
     assert found.exit_code == 0, found.output
-    assert found.stdout.startswith("No output is an array: look at what nodes answer")
+    assert found.stdout.startswith("No output is an array: name others by --keep NODE.PORT")
     assert "No node ran in the stage 'inference'" in found.stdout
     assert "outputs.npz holds all arrays, run.json says what ran." in " ".join(found.stdout.split())
 

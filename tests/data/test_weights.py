@@ -638,6 +638,7 @@ def test_the_command_says_what_it_did(
     assert answer("status", "import", str(tmp_path / "out"))[1]["models"][0]["imported"] is True
     assert answer("remove", "remove", "--dir", "models--lab--Belt")[0] == 0
     assert command("download", "small", "--out", str(tmp_path / "copy.pt"))[0] == 0
+    assert command("download", "tiny", "tiny", "--force")[1].count("Fetched to") == 1
     assert (tmp_path / "copy.pt").read_bytes() == CONTENT
 
 

@@ -137,7 +137,7 @@ def _download(
         raise click.UsageError("--out is for one file; give one name.")
     _read(plugins_dirs, names)
     failed: dict[str, str] = {}
-    for name in names or (f"{other['repo_id']}/{other['filename']}",):
+    for name in dict.fromkeys(names) or (f"{other['repo_id']}/{other['filename']}",):
         given: dict[str, Any] = {"name": name} if names else other
         try:
             path = ModelWeights.download_model(**given, cache_dir=cache_dir, out=out, force=force, progress=progress)

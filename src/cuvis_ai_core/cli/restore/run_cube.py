@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 _NO_RUN: Final = "No node ran in the stage 'inference': look at their execution_stages."
-_NO_RESULTS: Final = "No output is an array: look at what nodes answer, and at their execution_stages."
+_NO_RESULTS: Final = "No output is an array: name others by --keep NODE.PORT, or look at the nodes' execution_stages."
 
 
 def run_cube(registry: "NodeRegistry", given: Options) -> None:
