@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import packages_distributions
+from importlib.metadata import Distribution, distributions
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -282,11 +282,22 @@ def _imports(subject: Subject) -> Iterator[Finding]:
     # Most distributions are called as their package is; of the others the installed files are asked.
     known = {each.replace("-", "_") for each in listed} | subject.code.tops | {""}
     unknown = {top: place for top, place in needed.items() if top.lower() not in known and not Code.is_standard(top)}
-    owners = packages_distributions() if unknown else {}  # reads the file lists of all that is installed
     for top, (module, line) in unknown.items():
-        found = {normalised(each) for each in owners.get(top, ())}
+        found = {normalised(each.name) for each in distributions() if _has(each, top)}
         if found and not found & listed:
             yield _unlisted(module, top, line, min(found))
+
+
+def _has(distribution: Distribution, top: str) -> bool:
+    """Tell whether a distribution brings a module or package of some name.
+
+    `packages_distributions` would make a path of every installed file: half a second, most of the time of a check.
+    """
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    if declared:
+        return top in declared
+    recorded = distribution.read_text("RECORD") or ""
+    return re.search(rf"^{re.escape(top)}(/|\.([^/,]*\.)?(py|so|pyd),)", recorded, re.MULTILINE) is not None
 
 
 def _unlisted(module: Module, top: str, line: int, name: str) -> Finding:
