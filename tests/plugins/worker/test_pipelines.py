@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core.errors import PipelineError, TrainingError, TrainRunError
+from cuvis_ai_core.errors import PipelineError, TrainingError, TrainRunError, WorkerError
 from cuvis_ai_core.training import StatisticalTrainer
 from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.evaluation import evaluate
@@ -244,3 +244,24 @@ def test_what_a_node_in_a_process_counts_is_reported_at_the_end(registry: NodeRe
     with NodeRegistry(discover=False) as here:
         here.load_plugin("process_nodes", {**config, "isolation": "scoped"})
         assert found(registry) == found(here) == [{"count/share": 1 / 3, "count/highest": 0.5}] * 2
+
+
+def test_what_was_counted_in_a_process_that_ended_is_no_metric(load: Callable[[], NodeRegistry]) -> None:
+    """Neither that of the other batches alone, nor an error of the node's own; what begins anew is whole again."""
+    config = {"nodes": [{"name": "count", "class_name": "Counting"}]}
+    batches = [{"mask": np.asarray([each])} for each in ([1, 1], [0, 0, 0, 0])]
+
+    def ended_before(number: int) -> Iterator[dict[str, Any]]:
+        for at, batch in enumerate([*batches, None]):
+            if at == number:
+                built.nodes["count"].cancel()
+            if batch is not None:
+                yield batch
+
+    with Pipeline.from_dict(config, node_registry=load()) as built:
+        measuring = Measuring(built, metric_nodes=["count"])
+        for number in (1,):
+            with pytest.raises(WorkerError, match=r"what it counted for 'share' is lost(.|\n)*Run the evaluation"):
+                evaluate(measuring, ended_before(number), "val")
+        assert evaluate(measuring, batches, "val")["count/share"] == 1 / 3
+        assert next(iter(built.nodes["count"].pooled_metrics().values())).compute() == 1 / 3

@@ -5,6 +5,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from inspect import Parameter, signature
 from itertools import count
@@ -61,6 +62,8 @@ class ProxyNode(NodeMixin):
         self._why = ""
         self._moving = threading.Lock()
         self._home = self._settled(self._construct)
+        self._first_home = self._home
+        self._counting: dict[str, Connection] = {}
         self._remember(self._home)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -163,7 +166,7 @@ class ProxyNode(NodeMixin):
         if method == "state_dict":
             return answer
         if method == "pooled_metrics":
-            return {name: RemoteMetric(self._ask, name) for name in answer}
+            return {name: RemoteMetric(self._count, name) for name in answer}
         facts, report = (answer["facts"], answer["report"]) if method == "calibrate" else (answer, None)
         self._keep_chosen(facts["hparams"])
         self._take(facts)
@@ -173,6 +176,30 @@ class ProxyNode(NodeMixin):
         if method in _CHANGING:
             self._remember(self._home)
         return report
+
+    def _count(self, name: str, what: str) -> Any:
+        """Have a metric that the node counts on with answer or begin anew.
+
+        Raises:
+            WorkerError: What it counted ended with its process.
+        """
+        given = {"args": [name, what], "kwargs": {}}
+        if what == "reset":
+            answer = self._ask("pooled_metrics", given)
+            self._counting[name] = self._home
+            return answer
+        connection = self._at_home()
+        if connection is self._counting.get(name, self._first_home):
+            # Ended since: another process would be asked for a count that it has not.
+            with suppress(WorkerEndedError):
+                return connection.request("pooled_metrics", given, node=self._number, name=self.name)
+        raise WorkerError(
+            f"Node '{self.name}': what it counted for '{name}' is lost, since the worker process of plugin "
+            f"'{self.runs_elsewhere.plugin}' ended meanwhile.",
+            hint="Run the evaluation or the training again: its batches are counted from the first one on.",
+            plugin=self.runs_elsewhere.plugin,
+            node=self.name,
+        )
 
     def _keep_chosen(self, hparams: Mapping[str, Any]) -> None:
         """Have another worker construct the node with what the real one has changed of its hyper-parameters."""
