@@ -102,6 +102,15 @@ def test_scales_reach_from_the_smallest_to_the_greatest_numbers() -> None:
     assert only([[[1000.0, 1000.00000001]]]).pixels.tolist() == [[0, 238]]
 
 
+def test_colours_without_any_value_are_drawn_as_no_data() -> None:
+    """Nothing of them was stretched."""
+    drawn = only(np.full((1, 2, 2, 3), np.nan, np.float32), Meaning())
+    assert (drawn.pixels == NO_DATA).all()
+    assert drawn.notes == ("colours as they are",)
+    assert drawn.record["percentiles"] is None
+    assert (drawn.record["low"], drawn.record["high"], drawn.record["no_data"]) == ([0, 0, 0], [1, 1, 1], 4)
+
+
 def test_a_mask_shows_yes_and_no() -> None:
     """With their shares; a pixel of the cube without data is neither."""
     mask = np.array([[[True, False], [False, False]]])

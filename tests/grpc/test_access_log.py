@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.grpc.client.remote_command import remote
 from cuvis_ai_core.grpc.health import is_serving, main
-from cuvis_ai_core.grpc.server.access_log import Lines
+from cuvis_ai_core.grpc.server.access_log import Lines, log_to_stderr
 from cuvis_ai_core.grpc.server.serve_command import serve
 from cuvis_ai_core.grpc.server.server import Server
 from cuvis_ai_core.grpc.server.settings import Settings
@@ -49,6 +49,31 @@ def test_a_line_per_call_has_everything_a_search_needs(stub: Any, caplog: pytest
     told = json.loads(Lines(as_json=True).format(record))
     assert {"method", "session", "code", "ms", "received", "sent", "peer", "time", "level"} <= told.keys()
     assert "method=CreateSession" in Lines(as_json=False).format(record)
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_all_is_logged_on_standard_error_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    """Of this package and of Python's warnings, from the level on that was asked for."""
+    captured: list[bool] = []
+    monkeypatch.setattr(logging, "captureWarnings", lambda *, capture: captured.append(capture))
+    ours = [logging.getLogger(name) for name in ("cuvis_ai_core", "py.warnings")]
+    before = [(each.handlers[:], each.level, each.propagate) for each in ours]
+    try:
+        log_to_stderr(log_format, "warning")
+        for each in ours:
+            each.warning("seen by %s", each.name)
+            each.info("not seen")
+    finally:
+        for each, (handlers, level, propagate) in zip(ours, before, strict=True):
+            each.handlers[:], each.propagate = handlers, propagate
+            each.setLevel(level)
+    shown = capsys.readouterr()
+    assert (captured, shown.out) == ([True], "")
+    names = [json.loads(line)["message"] if log_format == "json" else line[25:] for line in shown.err.splitlines()]
+    begin = "" if log_format == "json" else "WARNING "
+    assert names == [f"{begin}seen by {each.name}" for each in ours]
 
 
 def test_health_from_a_command(server: Server) -> None:

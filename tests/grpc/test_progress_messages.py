@@ -1,7 +1,8 @@
 """What a training says of itself while it runs: events in their order, how far it is, and not too often."""
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -172,3 +173,44 @@ def test_nodes_that_learn_one_after_the_other(telling: Telling, said: list[Any],
         )
     ]
     assert said[0].message == "initialising first"
+
+
+def test_an_epoch_is_told_with_its_losses_and_measures(
+    telling: Telling, said: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A validation ends where there was one."""
+    pytest.importorskip("pytorch_lightning")
+    from cuvis_ai_core.training import calibration, gradient_trainer
+
+    class Trainer:
+        """Trains nothing, and tells of two epochs."""
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.epochs_trained = lambda: 0
+            self.history = list
+
+        def fit(self, *_: object, observer: Any, **__: object) -> None:
+            """Tell of them."""
+            observer({"epoch": 1.0, "train_loss": 0.5})
+            observer({"epoch": 2.0, "train_loss": 0.25, "val_loss": 0.75, "rx/auc": 1.0})
+
+    class Data:
+        """Data with nothing to test on."""
+
+        model_fields: ClassVar[dict[str, Any]] = {}
+        ignore_label = masks = sampling = None
+        drop_last, shuffle = False, True
+        ids = share = staticmethod(lambda *_: None)
+
+    monkeypatch.setattr(gradient_trainer, "GradientTrainer", Trainer)
+    monkeypatch.setattr(calibration, "calibratable", lambda *_: [])
+    names = ("loss_nodes", "metric_nodes", "freeze_nodes", "unfreeze_nodes")
+    config = SimpleNamespace(training=SimpleNamespace(max_epochs=2), data=Data(), **dict.fromkeys(names, ()))
+    parts = SimpleNamespace(batches=lambda _: [], cubes=[])
+    progress_messages.train_by_gradient(None, config, parts, tmp_path, telling)
+    told = [(hook, dict(each.losses), dict(each.metrics)) for (hook, *_), each in zip(_events(said), said, strict=True)]
+    assert [each for each in told if each[0] in {"EPOCH_END", "VALIDATION_END"}] == [
+        ("EPOCH_END", {"train_loss": 0.5}, {}),
+        ("VALIDATION_END", {"val_loss": 0.75}, {}),
+        ("EPOCH_END", {"train_loss": 0.25, "val_loss": 0.75}, {"rx/auc": 1.0}),
+    ]

@@ -34,6 +34,18 @@ def git(*arguments: str, cwd: Path | None = None) -> str:
     return done.stdout.strip()
 
 
+def test_a_tag_that_is_there_is_moved_by_force_alone(host: GitHost) -> None:
+    """And a tag is of the commit itself, unless one is asked for that says more."""
+    url = host.add("plugin", {"a.py": "one\n"}, tag="v1")
+    first = git("ls-remote", url, "HEAD").split()[0]
+    last = host.commit("plugin", {"a.py": "two\n"})
+    with pytest.raises(CuvisError, match="v1"):
+        host.tag("plugin", "v1")
+    assert git("ls-remote", "--tags", url) == f"{first}\trefs/tags/v1"
+    host.tag("plugin", "v1", force=True)
+    assert git("ls-remote", "--tags", url) == f"{last}\trefs/tags/v1"
+
+
 def test_a_tag_can_be_cloned_shallowly(host: GitHost, tmp_path: Path) -> None:
     """A shallow clone of a tag has the files of that tag and one commit."""
     url = host.add("plugin", {"a.py": "one\n", "b.py": "stays\n"}, tag="v1")
