@@ -159,3 +159,10 @@ def test_plugins_are_loaded_to_train_or_when_they_are_named(
     here, command = Path.cwd(), "restore-trainrun --trainrun-path run.yaml"
     named = (str(here / "p.yaml"), command, True)
     assert shown == [(None, command, False), named, (str(here / "plugins.yaml"), command, False), named]
+
+
+@pytest.mark.parametrize("key", ["loss_nodes", "metric_nodes"])
+def test_a_look_refuses_nodes_that_measure_nothing(done: list[Any], key: str) -> None:
+    """As a training would."""
+    with pytest.raises(TrainRunError, match=rf"{key}: node 'rx' \(RXDetector\) has no output '{key[:4]}"):
+        restore_trainrun.restore(Path("run.yaml"), "info", (f"{key}=[rx]",))
