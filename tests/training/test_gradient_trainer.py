@@ -478,3 +478,34 @@ def test_what_watches_nothing_by_name_watches_the_validation(make_trainer: Make,
     scheduler = {"name": "plateau", "patience": 0, "factor": 0.5, "mode": "max"}
     rates = [row["lr"] for row in make_trainer(scheduler=scheduler, max_epochs=4).fit(batches(0, 1))]
     assert rates == pytest.approx([0.05] * 4)
+
+
+class _Batches:
+    """Counts batches, as a metric does that a node counts on with."""
+
+    def __init__(self) -> None:
+        self.number = self.asked = 0
+
+    def compute(self) -> int:
+        """Return how many there were."""
+        self.asked += 1
+        return self.number
+
+
+def test_what_a_node_counts_in_training_is_of_the_time_before_its_validation(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is reported after it, and one node counts in both; each pass is computed once."""
+    counter = _Batches()
+    trainer = make_trainer(params={"accuracy": {"execution_stages": ["always"]}}, max_epochs=1)
+    node = type(trainer.pipeline.nodes["accuracy"])
+    forward = node.forward
+
+    def counting(self: Any, **inputs: Any) -> Any:
+        counter.number += 1
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(node, "forward", counting)
+    monkeypatch.setattr(node, "pooled_metrics", lambda _: {"accuracy": counter}, raising=False)
+    (row,) = trainer.fit(batches(0, 1, 2, 3, 4), batches(5, 6, 7))
+    assert (row["train/accuracy/accuracy"], counter.number, counter.asked) == (3, 5, 2)

@@ -3,13 +3,15 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from cuvis_ai_schemas.execution import Metric
+from cuvis_ai_schemas.enums import ExecutionStage
+from cuvis_ai_schemas.execution import Context, Metric
 from cuvis_ai_schemas.pipeline import PortSpec
 
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.training.batch_step import Measuring
-from cuvis_ai_core.training.evaluation import evaluate
+from cuvis_ai_core.training.evaluation import evaluate, pooled
+from cuvis_ai_core.training.metric_pooling import Pool
 
 
 class Share:
@@ -17,6 +19,7 @@ class Share:
 
     def __init__(self) -> None:
         self.reset()
+        self.computed = 0
 
     def reset(self) -> None:
         """Forget what was counted."""
@@ -28,6 +31,7 @@ class Share:
 
     def compute(self) -> float:
         """Return the share of all that was counted."""
+        self.computed += 1
         return self.marked / self.all
 
 
@@ -60,3 +64,24 @@ def test_what_a_node_counts_is_reported_at_the_end() -> None:
     for _ in range(2):
         found = evaluate(measuring, batches, "val")
         assert found == {"count/share": 1 / 3, "count/highest": 0.5}
+
+
+def test_what_a_node_counts_is_computed_once() -> None:
+    """At the end of a pass: a metric that keeps what it is given would go through all of it for every batch."""
+    node = Counting(name="count")
+    measuring = Measuring(Pipeline("belt").add(node), metric_nodes=["count"])
+    pool = pooled(measuring, [{"mask": np.ones((1, 2))}] * 5, "val")
+    assert (pool.values()["count/share"], node.share.computed) == (1.0, 1)
+
+
+def test_a_pass_has_what_was_counted_until_it_is_put_aside() -> None:
+    """A validation in the middle of an epoch counts with the same node; the epoch goes on counting after it."""
+    measuring = Measuring(Pipeline("belt").add(Counting(name="count")), metric_nodes=["count"])
+    context = Context(stage=ExecutionStage.TRAIN)
+    training = Pool()
+    training.add(measuring.measure({"mask": np.ones((1, 2))}, context))
+    training.take_counts()
+    assert evaluate(measuring, [{"mask": np.zeros((1, 2))}], "val")["count/share"] == 0.0
+    assert training.values()["count/share"] == 1.0
+    training.add(measuring.measure({"mask": np.ones((1, 6))}, context))
+    assert training.values()["count/share"] == 0.75

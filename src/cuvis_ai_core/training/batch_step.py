@@ -27,13 +27,14 @@ class Measured:
         losses: Loss node to its loss.
         metrics: Metric node to what it returned.
         weights: Node to the weight of this batch in a mean over several.
-        running: Metric node to what it has counted over all batches so far, by the names of its numbers.
+        counting: Metric node to what returns the metrics that it counts on with over all batches, by the names of its
+            numbers. What they come to so far is computed when it is wanted: it may take as long as all batches did.
     """
 
     losses: Mapping[str, Any]
     metrics: Mapping[str, Any]
     weights: Mapping[str, float]
-    running: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    counting: Mapping[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def loss(self) -> Any:
@@ -96,30 +97,26 @@ class Measuring:
         )
         weights = dict.fromkeys((*losses, *metrics), float(pixels_in(batch, self.ignore_label)))
         weights |= {name: as_number(outputs[name, WEIGHT]) for name in weighted}
-        running = {
-            name: {key: as_number(each.compute()) for key, each in self._counting(name).items()} for name in metrics
-        }
         return Measured(
             {name: outputs[name, LOSS] for name in losses},
             {name: outputs[name, METRICS] for name in metrics},
             weights,
-            running,
+            {name: self._counting(name) for name in metrics},
         )
 
     def begin(self) -> None:
         """Have metric nodes that count over many batches begin anew."""
         for name in self.metric_nodes:
-            for metric in self._counting(name).values():
+            for metric in self._counting(name)().values():
                 metric.reset()
 
-    def _counting(self, name: str) -> Mapping[str, Any]:
-        """Return the metrics of torchmetrics that a published node counts on with, by the names of its numbers.
+    def _counting(self, name: str) -> Callable[[], Mapping[str, Any]]:
+        """Return what returns the metrics of torchmetrics that a published node counts on with.
 
         What such a node reports for a batch is of that batch alone, or of all so far, as its author chose.
         """
-        counting: Any = getattr(self.pipeline.nodes[name], "pooled_metrics", dict)
-        found: Mapping[str, Any] = counting()
-        return found
+        counting: Callable[[], Mapping[str, Any]] = getattr(self.pipeline.nodes[name], "pooled_metrics", dict)
+        return counting
 
     @property
     def by_pixels(self) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ def pooled(
             measured = guard.measure(batch, Context(stage=ExecutionStage(stage), batch_idx=number))
             if measured is not None:
                 pool.add(measured)
+        pool.take_counts()
     return pool
 
 

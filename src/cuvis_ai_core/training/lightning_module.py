@@ -332,6 +332,7 @@ class _Pooled(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Put the pass of training aside."""
+        pl_module.pool.take_counts()  # nodes count on in the validation
         self._of_training, pl_module.pool = pl_module.pool, pl_module.new_pool()
         if not trainer.sanity_checking:
             pl_module.epochs_trained = trainer.current_epoch + 1

@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,9 @@ class Pool:
         self._several = several
         self._losses: dict[str, _Mean] = {}
         self._means: dict[str, _Mean] = {}
-        self._last: dict[str, float] = {}
+        self._counts: dict[str, float] = {}
+        self._counted: dict[str, dict[str, bool]] = {}
+        self._counting: dict[str, Callable[[], Mapping[str, Any]]] = {}
         self._metrics: dict[str, dict[str, Any]] = {}
         self._undefined: set[str] = set()
 
@@ -52,10 +54,16 @@ class Pool:
             for name, value in _named(node, metrics):
                 if isinstance(value, tuple):
                     self._update(node, name, *value)
-                elif name in measured.running.get(node, ()):
-                    self._last[f"{node}/{name}"] = measured.running[node][name]
-                else:
+                elif not self._is_counted(node, name, measured.counting.get(node, dict)):
                     self._add_number(node, name, value, measured.weights[node])
+
+    def take_counts(self) -> None:
+        """Take what nodes have counted so far, before they count for another pass, or are closed."""
+        for node, counting in self._counting.items():
+            metrics = counting()
+            for name in filter(self._counted[node].get, metrics):
+                self._counts[f"{node}/{name}"] = as_number(metrics[name].compute())
+        self._counting.clear()
 
     def values(self, loss: str = LOSS) -> dict[str, float]:
         """Return the numbers; one that is not defined is NaN.
@@ -63,12 +71,13 @@ class Pool:
         Args:
             loss: What the sum of all losses is called.
         """
+        self.take_counts()
         losses = {node: mean.value for node, mean in self._losses.items() if mean.weight}
         total = {loss: sum(losses.values())} if losses else {}
         alone = {f"{node}/{LOSS}": value for node, value in losses.items()} if self._several else {}
         means = {name: mean.value for name, mean in self._means.items()}
         numbers = {name: float(value) for name, value, _ in self._computed() if value.ndim == 0}
-        return {**total, **alone, **means, **self._last, **numbers}
+        return {**total, **alone, **means, **self._counts, **numbers}
 
     @property
     def averaged(self) -> set[str]:
@@ -82,6 +91,14 @@ class Pool:
             for name, value, labels in self._computed()
             if value.ndim == 2  # noqa: PLR2004
         }
+
+    def _is_counted(self, node: str, name: str, counting: Callable[[], Mapping[str, Any]]) -> bool:
+        known = self._counted.setdefault(node, {})
+        if name not in known:  # once in a pass: a node in a process is asked by a message
+            known[name] = name in counting()
+        if known[name]:
+            self._counting[node] = counting
+        return known[name]
 
     def _update(self, node: str, name: str, metric: Any, *arguments: Any) -> None:
         if not _is_metric(metric):
