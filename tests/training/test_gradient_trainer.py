@@ -486,18 +486,22 @@ class _Batches:
     def __init__(self) -> None:
         self.number = self.asked = 0
 
+    def reset(self) -> None:
+        """Begin anew."""
+        self.number = 0
+
     def compute(self) -> int:
         """Return how many there were."""
         self.asked += 1
         return self.number
 
 
-def test_what_a_node_counts_in_training_is_of_the_time_before_its_validation(
+def test_what_a_node_counts_is_of_each_pass_of_a_training_alone(
     make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though it is reported after it, and one node counts in both; each pass is computed once."""
+    """One node counts in training and validation of all epochs; each pass is computed once, at its end."""
     counter = _Batches()
-    trainer = make_trainer(params={"accuracy": {"execution_stages": ["always"]}}, max_epochs=1)
+    trainer = make_trainer(params={"accuracy": {"execution_stages": ["always"]}}, max_epochs=2)
     node = type(trainer.pipeline.nodes["accuracy"])
     forward = node.forward
 
@@ -507,5 +511,6 @@ def test_what_a_node_counts_in_training_is_of_the_time_before_its_validation(
 
     monkeypatch.setattr(node, "forward", counting)
     monkeypatch.setattr(node, "pooled_metrics", lambda _: {"accuracy": counter}, raising=False)
-    (row,) = trainer.fit(batches(0, 1, 2, 3, 4), batches(5, 6, 7))
-    assert (row["train/accuracy/accuracy"], counter.number, counter.asked) == (3, 5, 2)
+    rows = trainer.fit(batches(0, 1, 2, 3, 4), batches(5, 6, 7))
+    assert [(row["train/accuracy/accuracy"], row["accuracy/accuracy"]) for row in rows] == [(3, 2)] * 2
+    assert counter.asked == 4

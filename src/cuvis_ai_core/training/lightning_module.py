@@ -187,7 +187,12 @@ class PipelineModule(pl.LightningModule):
 
     def new_pool(self) -> Pool:
         """Return a pool that has no batch yet."""
+        self.begin_counts()
         return Pool(several=self._several)
+
+    def begin_counts(self) -> None:
+        """Have nodes that count over many batches begin anew."""
+        self._own.measuring.begin()
 
     def on_train_epoch_start(self) -> None:
         """Give the epoch its random numbers, and have nodes behave as in training, but for frozen ones."""
@@ -339,7 +344,10 @@ class _Pooled(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the validation, and go on with the pass of training."""
-        values, pl_module.pool = pl_module.pool.values(f"val_{LOSS}"), self._of_training
+        values = pl_module.pool.values(f"val_{LOSS}")
+        # What nodes count in training after a validation within the epoch is of the part since.
+        pl_module.begin_counts()
+        pl_module.pool = self._of_training
         # What is missing now is not a number: Lightning would keep the values of an earlier epoch for it.
         self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
         _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})
