@@ -117,8 +117,12 @@ def test_info(restore: Run) -> None:
     assert not Path("trained").exists()
 
 
-def test_thresholds_are_calibrated(restore: Run, write_yaml: Run) -> None:
-    """After a training, by the data to validate on; said, and written into the pipeline file; frozen ones stay."""
+def _overrides(changes: list[str]) -> list[str]:
+    return [word for change in changes for word in ("--override", change)]
+
+
+def test_thresholds_are_calibrated(restore: Run, write_yaml: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a training, by the data to validate on; said, written and evaluated with; frozen ones stay."""
     nodes = [
         *PIPELINE["nodes"],
         {"name": "marked", "class": "Marked"},
@@ -135,6 +139,21 @@ def test_thresholds_are_calibrated(restore: Run, write_yaml: Run) -> None:
     for file in ("pipeline.yaml", "trained_models/scores_restored.yaml"):
         written = yaml.safe_load(Path("trained", file).read_text(encoding="utf-8"))["nodes"][-1]["hparams"]
         assert written["threshold"] == pytest.approx(float(told), rel=1e-4)
+    from cuvis_ai_core.training.trained_pipeline import build_pipeline
+
+    used = []
+
+    def built(*arguments: Any) -> Any:
+        pipeline = build_pipeline(*arguments)
+        used.append(pipeline.nodes["decider"].hparams["threshold"])
+        return pipeline
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cuvis_ai_core.cli.restore.run_training.build_pipeline", built)
+        for change in ([], ["weights=trained/pipeline.pt"], ["pipeline.nodes.decider.hparams.threshold=5"]):
+            result = restore("--plugins-path", "plugins.yaml", "--mode", "validate", *_overrides(change), path=run)
+            assert result.exit_code == 0, result.output
+    assert used == [pytest.approx(float(told), rel=1e-4)] * 2 + [5]
     frozen = ("--override", "freeze_nodes=[decider]", "--override", "output_dir=frozen")
     result = restore("--plugins-path", "plugins.yaml", "--mode", "train", *frozen, path=run)
     assert result.exit_code == 0, result.output

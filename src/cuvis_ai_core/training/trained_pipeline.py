@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.file.config_models import parse_config, with_hparams
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config, with_hparams
 from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, find_weights, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.training.config import ModuleDataConfig, TrainRunConfig
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
 
 PIPELINE_FILE = "pipeline.yaml"
+TRAINRUN = "trainrun.yaml"
+"""In an output directory the trainrun that was trained, with its pipeline as it was before."""
+
 PUBLISHED_FOLDER = "trained_models"
 """Where in an output directory published tools look for a trained pipeline."""
 
@@ -98,6 +102,43 @@ def trained_weights(run: TrainRun) -> Path | None:
     others = sorted((output / PUBLISHED_FOLDER).glob("*_restored.yaml"))
     # Of several pipelines in the published folder nobody knows which is meant.
     return find_weights(output / PIPELINE_FILE) or (find_weights(others[0]) if len(others) == 1 else None)
+
+
+def with_trained_values(run: TrainRun, weights: Path) -> TrainRun:
+    """Return a resolved trainrun whose nodes have the numbers that a training changed in them: calibrated thresholds.
+
+    They stand in the pipeline file beside the weights. Where the trainrun says something else by now than the one that
+    was trained, that goes before.
+
+    Raises:
+        CuvisError: A file beside the weights breaks a rule.
+    """
+    file, trained = weights.with_suffix(".yaml"), weights.with_name(TRAINRUN)
+    if not file.is_file() or not trained.is_file() or not isinstance(run.config.pipeline, dict):
+        return run
+    before = _params(parse_config(load_yaml(trained).data["pipeline"], path=trained))
+    after = _params(read_config(file))
+
+    def with_values(node: dict[str, Any]) -> dict[str, Any]:
+        params, old = node.get("params", {}), before.get(node["name"], {})
+        new = {
+            key: value
+            for key, value in after.get(node["name"], {}).items()
+            if _is_number(value) and value != old.get(key) and params.get(key) == old.get(key)
+        }
+        return {**node, "params": {**params, **new}} if new else node
+
+    nodes = [with_values(node) for node in run.config.pipeline["nodes"]]
+    return replace(run, config=run.config.model_copy(update={"pipeline": {**run.config.pipeline, "nodes": nodes}}))
+
+
+def _params(config: PipelineConfig) -> dict[str, dict[str, Any]]:
+    return {entry.name: entry.params for entry in config.nodes}
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a value is a number, or has a list of them: texts may stand for what is asked of the environment."""
+    return all(map(_is_number, value)) if isinstance(value, list) else isinstance(value, int | float)
 
 
 def _import_torch() -> None:

@@ -32,7 +32,14 @@ from cuvis_ai_core.training.metric_pooling import Pool
 from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
 from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
-from cuvis_ai_core.training.trained_pipeline import PIPELINE_FILE, PUBLISHED_FOLDER, build_pipeline, trained_weights
+from cuvis_ai_core.training.trained_pipeline import (
+    PIPELINE_FILE,
+    PUBLISHED_FOLDER,
+    TRAINRUN,
+    build_pipeline,
+    trained_weights,
+    with_trained_values,
+)
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
@@ -41,7 +48,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.training.metrics_files import Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
-TRAINRUN: Final = "trainrun.yaml"
 METRICS: Final = "metrics.csv"
 LOSS: Final = "loss.png"
 _CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
@@ -121,7 +127,8 @@ class Session:
             CuvisError: Something is wrong with the trainrun, the pipeline or the data.
         """
         weights = trained_weights(self._run)
-        with build_pipeline(self._run, self._registry) as pipeline:
+        run = self._run if weights is None else with_trained_values(self._run, weights)
+        with build_pipeline(run, self._registry) as pipeline:
             if weights is not None:
                 pipeline.load_weights(weights)
             elif _lacks_statistics(pipeline) or (self._config.training and not self._config.initial_weights):
