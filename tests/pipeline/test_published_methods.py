@@ -488,14 +488,16 @@ def test_unread_keywords_of_published_files_are_kept(
     """With a word about them, through saving too; in our spelling, and as slips of the pen, they are errors."""
     registry.classes["Gain"] = Gain
 
-    def load(key: str, params: dict[str, Any]) -> Pipeline:
-        return Pipeline.from_dict({"nodes": [{"name": "g", "class": "Gain", key: params}]}, node_registry=registry)
+    def load(name: str, key: str, params: dict[str, Any]) -> Pipeline:
+        return Pipeline.from_dict({"nodes": [{"name": "g", name: "Gain", key: params}]}, node_registry=registry)
 
-    pipeline = load("hparams", {"hidden": 128})
+    # The first catalogues have `class` and `params`.
+    assert load("class", "params", {"hidden": 128}).nodes["g"].hparams == {"gain": 2.0, "hidden": 128}
+    pipeline = load("class_name", "hparams", {"hidden": 128})
     assert pipeline.nodes["g"].hparams == {"gain": 2.0, "hidden": 128}
     assert "is given 'hidden', which it hands on and reads nowhere" in caplog.text
     pipeline.save(tmp_path / "a.yaml")
     assert Pipeline.load(tmp_path / "a.yaml", node_registry=registry).nodes["g"].hparams["hidden"] == 128
     for key, params in (("params", {"hidden": 128}), ("hparams", {"gian": 3})):
         with pytest.raises(PipelineError, match="has no parameter"):
-            load(key, params)
+            load("class_name", key, params)

@@ -81,12 +81,18 @@ class NodeConfig(_Section):
     class_name: str = Field(min_length=1)
     params: dict[str, Any] = Field(default_factory=dict)
     _is_published: bool = PrivateAttr(default=False)
+    _may_have_unread: bool = PrivateAttr(default=False)
     _keeps_unread: bool = PrivateAttr(default=False)
 
     @property
     def is_published(self) -> bool:
         """Whether the file has `hparams`, the published spelling of `params`."""
         return self._is_published
+
+    @property
+    def may_have_unread(self) -> bool:
+        """Whether the file has a published spelling, `hparams` or `class`: such have keywords that nobody reads."""
+        return self._may_have_unread
 
     def keep_unread(self) -> None:
         """Have the published spelling written, since a keyword is kept that nobody reads."""
@@ -101,9 +107,10 @@ class NodeConfig(_Section):
     @classmethod
     def _note_spelling(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         made = handler(data)
-        if isinstance(data, Mapping) and "hparams" in data:
-            # A private attribute: fields of a frozen model cannot be set, and would be written to files.
-            made._is_published = True  # noqa: SLF001
+        if isinstance(data, Mapping):
+            # Private attributes: fields of a frozen model cannot be set, and would be written to files.
+            made._is_published = "hparams" in data  # noqa: SLF001
+            made._may_have_unread = not {"hparams", "class"}.isdisjoint(data)  # noqa: SLF001
         return made
 
     @field_validator("name")
