@@ -154,7 +154,7 @@ def _refuse_slips(
         PipelineError: It is.
     """
     for key in unread:
-        if entry.may_have_unread and nearest(key, known) is None:
+        if entry.is_published and nearest(key, known) is None:
             entry.keep_unread()
             logger.warning(
                 "node '%s' (%s) is given '%s', which it hands on and reads nowhere", entry.name, entry.class_name, key

@@ -81,18 +81,12 @@ class NodeConfig(_Section):
     class_name: str = Field(min_length=1)
     params: dict[str, Any] = Field(default_factory=dict)
     _is_published: bool = PrivateAttr(default=False)
-    _may_have_unread: bool = PrivateAttr(default=False)
     _keeps_unread: bool = PrivateAttr(default=False)
 
     @property
     def is_published(self) -> bool:
-        """Whether the file has `hparams`, the published spelling of `params`."""
+        """Whether the file has a published spelling: `hparams` for `params`, or `class` for `class_name`."""
         return self._is_published
-
-    @property
-    def may_have_unread(self) -> bool:
-        """Whether the file has a published spelling, `hparams` or `class`: such have keywords that nobody reads."""
-        return self._may_have_unread
 
     def keep_unread(self) -> None:
         """Have the published spelling written, since a keyword is kept that nobody reads."""
@@ -108,9 +102,8 @@ class NodeConfig(_Section):
     def _note_spelling(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         made = handler(data)
         if isinstance(data, Mapping):
-            # Private attributes: fields of a frozen model cannot be set, and would be written to files.
-            made._is_published = "hparams" in data  # noqa: SLF001
-            made._may_have_unread = not {"hparams", "class"}.isdisjoint(data)  # noqa: SLF001
+            # A private attribute: fields of a frozen model cannot be set, and would be written to files.
+            made._is_published = not {"hparams", "class"}.isdisjoint(data)  # noqa: SLF001
         return made
 
     @field_validator("name")
@@ -185,7 +178,7 @@ class PipelineConfig(_Section):
 
     @property
     def published(self) -> frozenset[str]:
-        """Names of the nodes that have `hparams`, the published spelling of `params`."""
+        """Names of the nodes in a published spelling."""
         return frozenset(entry.name for entry in self.nodes if entry.is_published)
 
 
