@@ -1,6 +1,7 @@
 """Wheels that tests make, for uv to find, and a plugin that uses what is in them."""
 
 import base64
+import gc
 import hashlib
 import importlib
 import re
@@ -10,12 +11,14 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.dependencies import live_versions
+from cuvis_ai_core.plugins.isolation.calling_plugin import LENT
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -127,7 +130,9 @@ def load(
 
 
 @pytest.fixture
-def host_install(tmp_path: Path, wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+def host_install(
+    tmp_path: Path, wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], Path]]:
     """Return a function that installs a built wheel (name, version) into the host environment of this test."""
     site = tmp_path / "host" / "site-packages"
     site.mkdir(parents=True)
@@ -140,7 +145,17 @@ def host_install(tmp_path: Path, wheel: MakeWheel, monkeypatch: pytest.MonkeyPat
         importlib.invalidate_caches()
         return site
 
-    return install
+    yield install
+    lent = False
+    for name, module in list(sys.modules.items()):
+        # Not by `vars`, which has the public name of a plugin's module look for what lies behind.
+        known = ModuleType.__getattribute__(module, "__dict__") if isinstance(module, ModuleType) else {}
+        if str(known.get("__file__", "")).startswith(str(site)):
+            lent |= LENT in known
+            del sys.modules[name]
+    if lent:  # what a library was given lives as long as it does, and so do the names of these modules
+        del known, module
+        gc.collect()
 
 
 @pytest.fixture

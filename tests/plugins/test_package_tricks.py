@@ -1,5 +1,6 @@
 """What packages do with the import system: it works where they are shared, and where a plugin has its own copy."""
 
+import gc
 import pickle
 import sys
 from collections.abc import Callable
@@ -177,6 +178,12 @@ TRICKS: dict[str, Files] = {
         """,
     },
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _alone() -> None:
+    """Have nobody else have these names: they go with the last object of a plugin, as in the log of a failed load."""
+    gc.collect()
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["shared", "private"])
