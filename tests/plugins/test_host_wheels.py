@@ -121,9 +121,9 @@ def test_the_hash_changes_with_every_file_of_the_wheels(host: Path, monkeypatch:
 def test_an_environment_is_one_for_each_python_host_and_set_of_pins(tmp_path: Path) -> None:
     """With the hashes of what is locked; the version of Python is that of the manifest, or this one's."""
     plain = LocalPlugin(path=Path(), provides=("m.N",), isolation="process")
-    other = LocalPlugin(path=Path(), provides=("m.N",), isolation="process", python="3.13")
+    other = LocalPlugin(path=Path(), provides=("m.N",), isolation="process", python="3.14")
     here = ".".join(platform.python_version_tuple()[:2])
-    assert [host_wheels.python_version(each) for each in (plain, other)] == [here, "3.13"]
+    assert [host_wheels.python_version(each) for each in (plain, other)] == [here, "3.14"]
     locked = [None, Choice(("a==1",)), Choice(("a==1",), {"a==1": ("x", "y")}), Choice(("a==1",), {"a==1": ("x",)})]
     folders = [host_wheels.environment_folder(tmp_path, plain, each) for each in locked]
     folders.append(host_wheels.environment_folder(tmp_path, other, None))

@@ -1,5 +1,6 @@
 """Namespace packages that host, targets and plugins fill together, as `google.*` is."""
 
+import gc
 import importlib
 import pkgutil
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.plugins.isolation.scope import living_scopes
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -159,6 +161,10 @@ def test_a_private_dependency_and_a_shared_one_in_one_namespace(
     assert (a.VERSION, b.VERSION) == ("a2.0", "b1.0")
     assert b is importlib.import_module(f"{SPACE}.b")
     assert importlib.import_module(f"{SPACE}.a").VERSION == "a1.0"
+    registry.clear_plugins()
+    del a, b
+    gc.collect()
+    assert [scope.name for scope in living_scopes() if ".second_" in scope.name] == []
 
 
 def test_a_shared_package_imports_its_own_modules_by_name_while_a_plugin_imports_it(

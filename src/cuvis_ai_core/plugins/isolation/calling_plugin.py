@@ -30,6 +30,8 @@ _IMPORT_SYSTEM: Final = frozenset({
 })  # fmt: skip
 """Modules whose frames stand between an import and the question who asks."""
 
+_CORE: Final = "cuvis_ai_core."
+
 _ALIASES: Final = f"{_PLUGINS}.private_module_lookup"
 """The module that imports on behalf of a plugin what is everybody's."""
 
@@ -107,6 +109,9 @@ def lending_scope(public: str) -> Scope | None:
     so for the plugin that calls it and has brought it along.
     """
     top, frame = public.partition(".")[0], _asking_frame()
+    # Code of this core asks for what is everybody's, and must not keep a plugin.
+    if str(frame.f_globals.get("__name__")).startswith(_CORE):
+        return None
     # What a library keeps of a plugin's, it keeps for everybody who calls it, in any thread, for as long as itself.
     kept: dict[str, Scope] = frame.f_globals.get(LENT, {})
     scope = nearest_scope()
