@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -146,16 +145,18 @@ def host_install(
         return site
 
     yield install
-    lent = False
-    for name, module in list(sys.modules.items()):
-        # Not by `vars`, which has the public name of a plugin's module look for what lies behind.
-        known = ModuleType.__getattribute__(module, "__dict__") if isinstance(module, ModuleType) else {}
-        if str(known.get("__file__", "")).startswith(str(site)):
-            lent |= LENT in known
-            del sys.modules[name]
-    if lent:  # what a library was given lives as long as it does, and so do the names of these modules
-        del known, module
+    if sum(_taken_out(name, site) for name in list(sys.modules)):
         gc.collect()
+
+
+def _taken_out(name: str, site: Path) -> bool:
+    """Take a module of the host's environment out; tell whether it has something of a plugin, which lives as long."""
+    # Not by `vars`, which has the public name of a plugin's module look for what lies behind.
+    known: Any = object.__getattribute__(sys.modules[name], "__dict__")
+    if not str(known.get("__file__", "")).startswith(str(site)):
+        return False
+    del sys.modules[name]
+    return LENT in known
 
 
 @pytest.fixture
