@@ -441,7 +441,8 @@ def test_published_tools_find_a_pipeline_that_was_trained(restore: Run, write_ya
     Path("trained/pipeline.pt").unlink()
     result = restore("--mode", "test")
     assert result.exit_code == 0, result.output
-    nodes = [{"params" if key == "hparams" else key: value for key, value in n.items()} for n in PIPELINE["nodes"]]
+    own = {"hparams": "params", "class": "class_name"}
+    nodes = [{own.get(key, key): value for key, value in node.items()} for node in PIPELINE["nodes"]]
     path = write_yaml("ours.yaml", {**TRAINRUN, "pipeline": {**PIPELINE, "nodes": nodes}, "output_dir": "ours"})
     assert restore("--mode", "train", path=path).exit_code == 0
     assert not Path("ours/trained_models").exists()
