@@ -37,14 +37,7 @@ def describe_pipeline(registry: "NodeRegistry", given: Options) -> None:
         click.ClickException: The picture cannot be written.
         CuvisError: As of `Pipeline.load` and `Pipeline.draw`.
     """
-    with Pipeline.load(
-        given.pipeline_path,
-        node_registry=registry,
-        weights=given.weights_path,
-        device=given.device,
-        overrides=given.override,
-        outline=True,
-    ) as pipeline:
+    with given.load(registry, outline=True) as pipeline:
         _print_pipeline(registry, pipeline, given)
         draw_pipeline(pipeline, given)
 

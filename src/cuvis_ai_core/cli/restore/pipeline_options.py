@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.registry import NodeRegistry
 
 _WITH_MODULES: Final = frozenset({"--allow-untrained", "--keep"})
 
@@ -55,6 +59,24 @@ class Options:
 
         asked = (self.workers, self.engine, self.shard, self.timeout, self.max_failures, self.retry_failed)
         return self.cube_path is not None and (is_pattern(self.cube_path) or any(each is not None for each in asked))
+
+    def load(self, registry: "NodeRegistry", *, outline: bool = False) -> "Pipeline":
+        """Return the pipeline that is asked for, to run it or, as an outline, to look at it.
+
+        Raises:
+            CuvisError: As of `Pipeline.load`.
+        """
+        from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+        return Pipeline.load(
+            self.pipeline_path,
+            node_registry=registry,
+            weights=self.weights_path,
+            device=self.device,
+            overrides=self.override,
+            allow_untrained=self.allow_untrained,
+            outline=outline,
+        )
 
 
 def checked(given: Options) -> Options:

@@ -12,7 +12,6 @@ from cuvis_ai_core.cli.restore.pipeline_options import Options
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import TileDisplay, running, working
 from cuvis_ai_core.cli.shared.tables import print_table
-from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.results.cube_run import Run
 from cuvis_ai_core.results.output_files import ARCHIVE
 from cuvis_ai_core.results.run_record import RECORD
@@ -36,14 +35,7 @@ def run_cube(registry: "NodeRegistry", given: Options) -> None:
         OSError: The disk is full.
     """
     assert given.cube_path is not None
-    with Pipeline.load(
-        given.pipeline_path,
-        node_registry=registry,
-        weights=given.weights_path,
-        device=given.device,
-        overrides=given.override,
-        allow_untrained=given.allow_untrained,
-    ) as pipeline:
+    with given.load(registry) as pipeline:
         run = Run(
             registry=registry,
             pipeline=pipeline,

@@ -10,7 +10,6 @@ from cuvis_ai_core.cli.restore.pipeline_options import Options
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import running
 from cuvis_ai_core.cli.shared.tables import print_table
-from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.profiler import Profiler
 from cuvis_ai_core.plugins.manifest_folders import folders_above
 from cuvis_ai_core.training.named_data_modules import module_to_predict
@@ -36,14 +35,7 @@ def run_data_module(registry: "NodeRegistry", given: Options) -> None:
     """
     assert given.data_module is not None
     arguments = _by_name(given.data_arg)
-    with Pipeline.load(
-        given.pipeline_path,
-        node_registry=registry,
-        weights=given.weights_path,
-        device=given.device,
-        overrides=given.override,
-        allow_untrained=given.allow_untrained,
-    ) as pipeline:
+    with given.load(registry) as pipeline:
         draw_pipeline(pipeline, given)
         profiler, told, count = Profiler(), _Told(), 0
         above = folders_above(pipeline.files.file) if pipeline.files else []
