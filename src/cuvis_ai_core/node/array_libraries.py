@@ -3,122 +3,19 @@
 Neither library is imported before a node asks for its arrays.
 """
 
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.node.ports import NUMPY, TORCH, Port, floating_for
+from cuvis_ai_core.node.proxy_nodes import is_elsewhere
+from cuvis_ai_core.node.torch_modules import is_module
 
 Convert: TypeAlias = Callable[[Value], Value]
 
-ELSEWHERE: Final = "runs_elsewhere"
-"""Attribute of classes whose nodes stand for those in another process: that process."""
 
 _CPU: Final = "cpu"
-
-
-def is_module(node: object) -> bool:
-    """Tell whether a node is a module of torch."""
-    # By what its class has: torch need not be there.
-    return hasattr(type(node), "named_buffers")
-
-
-class Elsewhere(Protocol):
-    """A process in which nodes run that others stand for."""
-
-    def cancel(self) -> None:
-        """End what it does now; whoever waits for it gets an error."""
-        ...
-
-
-def process_of(node: object) -> Elsewhere | None:
-    """Return the process of the node for which a node stands, None where it stands for itself."""
-    process: Elsewhere | None = getattr(type(node), ELSEWHERE, None)
-    return process
-
-
-def is_elsewhere(node: object) -> bool:
-    """Tell whether a node stands for one in another process, to which arrays of any library cross."""
-    return process_of(node) is not None
-
-
-def without_gradients(nodes: Iterable[object]) -> AbstractContextManager[object]:
-    """Return a context in which torch remembers nothing for gradients; nothing happens without a torch node."""
-    if not any(map(is_module, nodes)):
-        return nullcontext()
-    import torch
-
-    return torch.no_grad()
-
-
-def inference_mode() -> AbstractContextManager[object]:
-    """Return a context in which torch remembers nothing for gradients, nor that it might; nothing without torch."""
-    # Whoever computes with it has imported it.
-    torch: Any = sys.modules.get("torch")
-    return nullcontext() if torch is None else torch.inference_mode()
-
-
-def for_gradients(values: Mapping[Any, Value]) -> Mapping[Any, Value]:
-    """Return values that gradients may be asked of: tensors that were made in inference mode as copies."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-        return values
-
-    def usable(value: Value) -> Value:
-        if isinstance(value, list):
-            return [usable(each) for each in value]
-        return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
-
-    return {key: usable(value) for key, value in values.items()}
-
-
-def keep_for_gradients(node: object) -> None:
-    """Have gradients flow through what a torch node made of its state in inference mode: copies take its place."""
-    import torch
-
-    for module in node.modules() if isinstance(node, torch.nn.Module) else ():
-        for name, value in [*module.named_parameters(recurse=False)]:
-            if value.is_inference():
-                module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
-        for kept in (module._buffers, vars(module)):
-            kept.update(
-                {
-                    name: value.clone()
-                    for name, value in kept.items()
-                    if isinstance(value, torch.Tensor) and value.is_inference()
-                }
-            )
-
-
-def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
-    """Return a context for other threads, in which torch remembers as much for gradients as it does in this one."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None:
-        return nullcontext
-    if torch.is_inference_mode_enabled():
-        return partial(torch.inference_mode, mode=True)
-    return partial(torch.set_grad_enabled, mode=torch.is_grad_enabled())
-
-
-def hooks_of(node: object) -> tuple[Mapping[Any, Any], ...]:
-    """Return where torch keeps the hooks of a module and those of all modules; nothing for other nodes.
-
-    A module is to be called, so that they run. While all of these are empty, its `forward` is the same, and faster.
-    """
-    if not is_module(node):
-        return ()
-    from torch.nn.modules import module
-
-    # What `nn.Module.__call__` looks at before it goes straight to `forward`.
-    own = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return (
-        *(vars(node)[name] for name in own),
-        *(vars(module)[f"_global{name}"] for name in own),
-    )
 
 
 def library_of_input(node: object, port: Port) -> str | None:

@@ -1,10 +1,10 @@
 """What all nodes share, whatever they compute with: name, hyper-parameters, stages."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from cuvis_ai_core.errors import InvalidNodeError
+from cuvis_ai_core.node.fitted_state import Fitted
 from cuvis_ai_core.node.hyper_parameters import Recorded
 from cuvis_ai_core.node.port_handles import (
     PortHandles,
@@ -35,7 +35,7 @@ def does_nothing(method: _Method) -> _Method:
     return method
 
 
-class NodeMixin(Recorded):
+class NodeMixin(Fitted, Recorded):
     """Ports, hyper-parameters, execution stages and name of a node.
 
     A node class declares its ports in `INPUT_SPECS` and `OUTPUT_SPECS` (port name to
@@ -64,13 +64,9 @@ class NodeMixin(Recorded):
     INPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     OUTPUT_SPECS: ClassVar[Mapping[str, Any]] = {}
     EXECUTION_STAGES: ClassVar[Iterable[str]] = frozenset({"always"})
-    _requires_initial_fit_override: bool | None = None
     _category: Any = None
     _tags: Iterable[Any] = frozenset()
     _icon_name: str | None = None
-
-    _was_given: bool = False
-    """Whether somebody said, after it was built, that it has learned or not."""
 
     per_pixel: bool = False
     halo: int | None = None
@@ -88,17 +84,9 @@ class NodeMixin(Recorded):
         if execution_stages is not None:
             self._check_declares_no_stages()
         self._execution_stages = self._checked_stages(execution_stages or self.EXECUTION_STAGES)
-        self._statistically_initialized: bool | None = False
+        self._statistically_initialized = False
         self.hparams = hparams
         vars(self)["_hparams_given"] = dict(hparams)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "statistical_initialization" in vars(cls):
-            cls.statistical_initialization = _noting(cls.statistical_initialization)  # type: ignore[method-assign]
-        if "load_state_dict" in vars(cls):
-            loading: Any = cls
-            loading.load_state_dict = _noting_state(loading.load_state_dict)
 
     @classmethod
     def get_execution_stages(cls) -> "frozenset[ExecutionStage]":
@@ -223,42 +211,6 @@ class NodeMixin(Recorded):
         def __getattr__(self, name: str) -> object:
             return port_handle(self, name)
 
-    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
-        """Learn from data before the first run; a node that does so overrides this.
-
-        Args:
-            input_stream: The values of this node's input ports, by port, one mapping per batch. It is read once and
-                may be longer than memory.
-        """
-
-    @property
-    def requires_initial_fit(self) -> bool:
-        """Whether this node learns by `statistical_initialization`; `_requires_initial_fit_override` goes first."""
-        if self._requires_initial_fit_override is not None:
-            return bool(self._requires_initial_fit_override)
-        return type(self).statistical_initialization is not NodeMixin.statistical_initialization
-
-    @property
-    def statistically_initialized(self) -> bool:
-        """Whether this node has learned, or has state that was loaded."""
-        return bool(self._statistically_initialized)
-
-    @statistically_initialized.setter
-    def statistically_initialized(self, value: bool | None) -> None:
-        # None: it runs as it was built, and is to be fitted all the same.
-        self._statistically_initialized = value is None or value
-        self._was_given = value is not None
-
-    @property
-    def is_to_be_fitted(self) -> bool:
-        """Whether training is to fit this node from statistics: it learns so, and has neither learned nor been loaded.
-
-        A published node that runs without having learned says by `_statistically_initialized`, when it is built, that
-        it is initialised; training fits it all the same.
-        """
-        own = type(self).statistically_initialized is not NodeMixin.statistically_initialized
-        return self.requires_initial_fit and not (self.statistically_initialized and (own or self._was_given))
-
     @does_nothing
     def prepare_inference(self) -> None:
         """Make what inference needs of final weights on their device, such as an engine that is compiled of them.
@@ -274,40 +226,6 @@ class NodeMixin(Recorded):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.hparams.items())
         return f"{type(self).__name__}({arguments})"
-
-
-def _noting(learn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that lets a node learn, and notes that it has, whoever calls it."""
-
-    @wraps(learn)
-    def statistical_initialization(self: NodeMixin, *args: Any, **kwargs: Any) -> Any:
-        answer = learn(self, *args, **kwargs)
-        self.statistically_initialized = True
-        return answer
-
-    return statistical_initialization
-
-
-def _noting_state(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that gives a node its state, and notes that it has learned, unless the method itself notes it."""
-
-    @wraps(load)
-    def load_state_dict(self: NodeMixin, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(self).statistically_initialized is not NodeMixin.statistically_initialized:
-            return load(self, state_dict, *args, **kwargs)  # a node in a process of its own notes it there
-        before = self._statistically_initialized
-        self._statistically_initialized = None
-        try:
-            answer = load(self, state_dict, *args, **kwargs)
-        except BaseException:
-            self._statistically_initialized = before
-            raise
-        self._was_given = True
-        if self._statistically_initialized is None:
-            self._statistically_initialized = bool(state_dict)
-        return answer
-
-    return load_state_dict
 
 
 def overrides(node_class: type, name: str) -> bool:

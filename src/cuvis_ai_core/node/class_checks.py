@@ -7,11 +7,11 @@ from typing import Any, Final
 from cuvis_ai_core._error_location import definition_of
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.node.array_libraries import ELSEWHERE, process_of
 from cuvis_ai_core.node.base import NodeMixin, is_node_class
 from cuvis_ai_core.node.constructor_keywords import note_unread, watched
 from cuvis_ai_core.node.port_handles import is_set_up
 from cuvis_ai_core.node.ports import Port, read_ports
+from cuvis_ai_core.node.proxy_nodes import ELSEWHERE, process_of
 
 _SIDES: Final = ("INPUT_SPECS", "OUTPUT_SPECS")
 _CONTEXT: Final = "context"

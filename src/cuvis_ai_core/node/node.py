@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from cuvis_ai_core.errors import InvalidNodeError, MissingExtraError
-from cuvis_ai_core.node.array_libraries import keep_for_gradients
 from cuvis_ai_core.node.base import Hyperparameter, NodeMixin
+from cuvis_ai_core.node.gradient_modes import keep_for_gradients
 
 try:
     import torch

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any, Final
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
-from cuvis_ai_core.node.array_libraries import is_elsewhere, is_module
+from cuvis_ai_core.node.proxy_nodes import is_elsewhere
+from cuvis_ai_core.node.torch_modules import is_module
 
 CPU: Final = "cpu"
 AUTO: Final = "auto"

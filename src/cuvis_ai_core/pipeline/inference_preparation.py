@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import CuvisError, NodeRunError, RemoteError
-from cuvis_ai_core.node.array_libraries import without_gradients
 from cuvis_ai_core.node.base import overrides
+from cuvis_ai_core.node.gradient_modes import without_gradients
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

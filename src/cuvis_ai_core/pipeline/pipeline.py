@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.node.array_libraries import for_gradients, inference_mode, is_module
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.fitted_state import Learner
+from cuvis_ai_core.node.gradient_modes import for_gradients, inference_mode
 from cuvis_ai_core.node.hyper_parameters import changed_since_built
+from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.pipeline.connected_nodes import Connection, added, connected
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding

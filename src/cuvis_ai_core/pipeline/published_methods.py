@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from cuvis_ai_core.node.array_libraries import is_module
+from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.pipeline.published_profiling import ProfiledMethods
 
 if TYPE_CHECKING:

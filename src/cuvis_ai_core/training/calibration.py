@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core.node.array_libraries import converter_of, is_elsewhere
+from cuvis_ai_core.node.array_libraries import converter_of
 from cuvis_ai_core.node.base import overrides
+from cuvis_ai_core.node.proxy_nodes import is_elsewhere
 from cuvis_ai_core.training.evaluation_mode import evaluating
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.node.array_libraries import is_elsewhere, is_module
+from cuvis_ai_core.node.proxy_nodes import is_elsewhere
+from cuvis_ai_core.node.torch_modules import is_module
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

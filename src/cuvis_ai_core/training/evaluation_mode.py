@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.node.array_libraries import is_module, without_gradients
+from cuvis_ai_core.node.gradient_modes import without_gradients
+from cuvis_ai_core.node.torch_modules import is_module
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
-from cuvis_ai_core.node.array_libraries import keep_for_gradients
+from cuvis_ai_core.node.gradient_modes import keep_for_gradients
 from cuvis_ai_core.pipeline.weights.node_weights import check_state
 from cuvis_ai_core.training.batch_step import Measuring, check_node
 from cuvis_ai_core.training.config import TrainingConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import PipelineError, TrainingError
-from cuvis_ai_core.node.array_libraries import is_module
+from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
 from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES, TORCH, read_weights, write_weights
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cuvis_ai_core.node.array_libraries import Elsewhere, process_of
+from cuvis_ai_core.node.proxy_nodes import Elsewhere, process_of
 from cuvis_ai_core.pipeline.execution.step import Step
 
 

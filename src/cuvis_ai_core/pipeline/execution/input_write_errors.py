@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from cuvis_ai_core._error_location import definition_of, place_of
 from cuvis_ai_core.errors import NodeRunError
-from cuvis_ai_core.node.array_libraries import is_elsewhere
 from cuvis_ai_core.node.array_node import Value
+from cuvis_ai_core.node.proxy_nodes import is_elsewhere
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.plan import Plan
 from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, Lent, arrays_in, span_of, written_by_line

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cuvis_ai_core.node.array_libraries import Convert, converter, gets_copy, hooks_of, is_module, library_of_input
+from cuvis_ai_core.node.array_libraries import Convert, converter, gets_copy, library_of_input
 from cuvis_ai_core.node.array_node import Value
+from cuvis_ai_core.node.torch_modules import hooks_of, is_module
 from cuvis_ai_core.pipeline.execution.dtype_conversion import make_cast
 from cuvis_ai_core.pipeline.execution.independent_steps import Lanes, find_lanes
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Any
 
-from cuvis_ai_core.node.array_libraries import gradient_mode
+from cuvis_ai_core.node.gradient_modes import gradient_mode
 from cuvis_ai_core.pipeline.tiling.windows import Window
 
 

@@ -18,11 +18,13 @@ from typing import Any, Final
 from cuvis_ai_core import errors
 from cuvis_ai_core._error_location import definition_of, place_of
 from cuvis_ai_core.errors import CuvisError, WorkerError
-from cuvis_ai_core.node.array_libraries import converter, converter_of, is_module, library_of_input, without_gradients
+from cuvis_ai_core.node.array_libraries import converter, converter_of, library_of_input
 from cuvis_ai_core.node.class_checks import check_class, construct
 from cuvis_ai_core.node.constructor_keywords import unread_of
 from cuvis_ai_core.node.fitted_state import Learner
+from cuvis_ai_core.node.gradient_modes import without_gradients
 from cuvis_ai_core.node.ports import Port, read_ports
+from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.plugins.worker import METHODS
 from cuvis_ai_core.plugins.worker.class_descriptions import describe_nodes, find_class
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
