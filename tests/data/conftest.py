@@ -14,8 +14,8 @@ from typing import Any
 import filelock
 import pytest
 
+from cuvis_ai_core.cli.downloads.command_parts import ForPeople
 from cuvis_ai_core.data.formats import cu3s
-from cuvis_ai_core.data.provisioning_commands import ForPeople
 
 sys.path.append(str(Path(__file__).parent))  # for `loopback_hub`
 

@@ -16,10 +16,10 @@ import pytest
 from loopback_hub import Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core._atomic_writes import remove_tree
-from cuvis_ai_core.data import fetched_datasets
-from cuvis_ai_core.data.provisioning import ProgressEmitter
+from cuvis_ai_core.data.downloads import fetched_datasets
+from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
+from cuvis_ai_core.data.downloads.repository_files import RepositoryFile
 from cuvis_ai_core.data.public_datasets import DatasetError, DatasetSpec, PublicDatasets, download_data_cli
-from cuvis_ai_core.data.repository_files import RepositoryFile
 
 SPEC = PublicDatasets.get_spec("Lentils")
 HOME = f"datasets/{SPEC.repo_id}"

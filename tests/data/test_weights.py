@@ -19,7 +19,11 @@ from typing import Any
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
-from cuvis_ai_core.data import carried_weights, fetched_weights, weights, weights_folder
+from cuvis_ai_core.cli.downloads.command_parts import ForPeople
+from cuvis_ai_core.data import model_weights
+from cuvis_ai_core.data.downloads import carried_weights, fetched_weights, weights_folder
+from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
+from cuvis_ai_core.data.downloads.weight_entries import entry_of
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
@@ -29,9 +33,6 @@ from cuvis_ai_core.data.model_weights import (
     download_model_cli,
     index_json,
 )
-from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.provisioning_commands import ForPeople
-from cuvis_ai_core.data.weight_entries import entry_of
 from cuvis_ai_core.errors import ManifestError
 
 CONTENT, CONFIG = b"trained" * 100, b"{}"
@@ -669,7 +670,7 @@ def test_what_can_be_removed_is_removed_and_told(
             raise PermissionError(13, "Permission denied")
         return take_out(weight, *more)
 
-    monkeypatch.setattr(weights, "take_out", refuse_tall)
+    monkeypatch.setattr(model_weights, "take_out", refuse_tall)
     code, out, said = command("remove", "tall", "small", "--json")
     assert (code, [row["name"] for row in json.loads(out)["removed"]]) == (1, ["small"])
     assert "Permission denied" in said

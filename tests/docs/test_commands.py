@@ -9,12 +9,12 @@ from typing import Any
 import click
 import pytest
 
+from cuvis_ai_core.cli.downloads.dataset_command import dataset
+from cuvis_ai_core.cli.downloads.download_model_command import download_model
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.cli.provision import main as provision
 from cuvis_ai_core.cli.restore.restore_pipeline import main as restore_pipeline
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
-from cuvis_ai_core.data.model_weights import download_model
-from cuvis_ai_core.data.public_datasets import dataset
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS: dict[str, click.Command] = {

@@ -19,11 +19,8 @@ from cuvis_ai_core.grpc.server.status_codes import plain_words
 
 SOURCE = Path(cuvis_ai_core.__file__).parent
 ROOMS = ("builtin", "data", "node", "pipeline", "plugins", "registry", "results", "training")
-HERE = {
-    f"data/{name}.py"
-    for name in ("model_weights", "public_datasets", "fetched_datasets", "fetched_weights", "carried_weights")
-}
-"""Files of commands, whose words no client sees."""
+HERE = {f"data/downloads/{name}.py" for name in ("fetched_datasets", "fetched_weights", "carried_weights")}
+"""What commands alone do, whose words no client sees."""
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 

@@ -1,35 +1,34 @@
-"""The published command `download-model`, beside the weights that it fetches, carries and removes."""
+"""Weights of models: which there are, where they are, and getting them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from cuvis_ai_core._atomic_writes import replacing
+from cuvis_ai_core._lazy_imports import late
+from cuvis_ai_core.data.downloads.carried_weights import EXPORT_MANIFEST_NAME, carry_in, carry_out
+from cuvis_ai_core.data.downloads.fetched_weights import fetch, fetch_other
+from cuvis_ai_core.data.downloads.folder_lock import working_in
+from cuvis_ai_core.data.downloads.hub import HF_EXTRA_HINT, HF_ORG, is_offline
+from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, ProgressEmitter
+from cuvis_ai_core.data.downloads.repository_files import is_inside
+from cuvis_ai_core.data.downloads.trained_pipelines import TRAINED_PIPELINES
+from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight, folder_of
+from cuvis_ai_core.data.downloads.weights_folder import take_out, take_out_folder
+from cuvis_ai_core.data.downloads.weights_index import (
+    USED_FOR_LABELS,
+    WEIGHTS_HOSTS,
+    WeightsIndex,
+    default_plugins_dirs,
+    index_json,
+)
+from cuvis_ai_core.data.downloads.weights_status import ModelStatus, place_of, status_of, weights_cache
+from cuvis_ai_core.errors import ModelDownloadError, ModelRegistryConflict, ModelWeightsMissingError
 
-from cuvis_ai_core._untrusted_files import shown_size
-from cuvis_ai_core.data.carried_weights import EXPORT_MANIFEST_NAME
-from cuvis_ai_core.data.provisioning import HF_EXTRA_HINT, HF_ORG, SCHEMA_VERSION, ProgressEmitter
-from cuvis_ai_core.data.provisioning_commands import (
-    AS_EVENTS,
-    AS_JSON,
-    Interruptible,
-    Saying,
-    emitter,
-    print_payload,
-    schema_command,
-)
-from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
-from cuvis_ai_core.data.weight_entries import RegisteredWeight
-from cuvis_ai_core.data.weights import ModelWeights
-from cuvis_ai_core.data.weights_index import USED_FOR_LABELS, WEIGHTS_HOSTS, index_json
-from cuvis_ai_core.data.weights_status import ModelStatus
-from cuvis_ai_core.errors import (
-    CuvisError,
-    ModelDownloadError,
-    ModelRegistryConflict,
-    ModelWeightsMissingError,
-)
+if TYPE_CHECKING:
+    from cuvis_ai_core.cli.downloads.download_model_command import download_model_cli
 
 __all__ = [
     "EXPORT_MANIFEST_NAME",
@@ -51,246 +50,301 @@ __all__ = [
     "index_json",
 ]
 
-_PLUGINS_DIRS = click.option(
-    "--plugins-dir",
-    "plugins_dirs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="Folder with a manifest for each plugin; repeatable.  [default: those of an installed catalogue]",
-)
-_CACHE_DIR = click.option(
-    "--cache-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder of weights.  [default: shared one]"
-)
-_NAMES = click.argument("names", nargs=-1)
-_Function = Callable[..., None]
+# The command has its published place here, and is one of the commands, which nothing below them imports.
+__getattr__, __dir__ = late(__name__, {"download_model_cli": "cuvis_ai_core.cli.downloads.download_model_command"})
 
 
-def _weights(function: _Function) -> _Function:
-    """Add the options of commands that work on weights."""
-    return _PLUGINS_DIRS(_CACHE_DIR(AS_JSON(function)))
+class ModelWeights(WeightsIndex):
+    """The weights that plugins need, for the program: all methods belong to the class.
 
+    `cache_dir` is the folder of weights, by default that of `huggingface_hub`. One program at a time works in it; the
+    others wait.
+    """
 
-@click.group(cls=Interruptible, context_settings={"help_option_names": ["-h", "--help"]})
-def download_model() -> None:
-    """Weights of models that plugins need: what there is, what is there, fetching it, carrying it, removing it."""
+    @staticmethod
+    def cache_dir_token(repo_id: str) -> str:
+        """Return what the folder of a repository is called in the folder of weights."""
+        return folder_of(repo_id)
 
+    @classmethod
+    def default_cache_dir(cls) -> Path:
+        """Return the folder of weights that programs on this machine share."""
+        return weights_cache()
 
-@download_model.command("list")
-@_PLUGINS_DIRS
-@AS_JSON
-def _list(*, plugins_dirs: Sequence[Path], as_json: bool) -> None:
-    """List what is known of weights: what manifests name, and the published trained pipelines."""
-    _read(plugins_dirs)
-    payload = ModelWeights.list_payload()
-    if as_json:
-        click.echo(index_json(payload), nl=False)
-        return
-    for row in payload["models"]:
-        place = f"{row['repo_id']}/{row['filename']}"
-        click.echo(f"{row['name']:34} {row['plugin']:12} {shown_size(row['total_bytes']):>10}  {place}")
+    @classmethod
+    def resolve_cache_dir(cls, cache_dir: str | Path | None) -> Path:
+        """Return a folder of weights, or the shared one."""
+        return cls.default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
 
+    @classmethod
+    def snapshot_path(cls, weight: RegisteredWeight, cache_dir: Path) -> Path:
+        """Return where the file of weights belongs."""
+        return place_of(weight, cache_dir)
 
-@download_model.command("status")
-@_NAMES
-@_weights
-@click.option("--verify", is_flag=True, help="Read each file, and compare its SHA-256.")
-def _status(
-    *, names: Sequence[str], plugins_dirs: Sequence[Path], cache_dir: Path | None, verify: bool, as_json: bool
-) -> None:
-    """Tell which of them are there; nothing is fetched."""
-    _read(plugins_dirs, names)
-    found = ModelWeights.status_all(names or None, cache_dir, verify=verify)
-    if as_json:
-        _print_rows(cache_dir, [_row(each) for each in found])
-        return
-    for each in found:
-        size = "-" if each.size_bytes_on_disk is None else shown_size(each.size_bytes_on_disk)
-        click.echo(f"{each.weight.name:34} {each.state:8} {size:>10}  {each.path}")
+    @classmethod
+    def missing_guidance(cls, name: str, cache_dir: Path) -> str:
+        """Return what to say where weights are not there."""
+        rows = [row for row in cls.rows() if name == row.name or name in row.entry.aliases]
+        about = [f" ({row.entry.display_name}, {row.entry.repo_id}/{row.entry.filename})" for row in rows]
+        return (
+            f"The weights '{name}'{''.join(about)} are not in {cache_dir}.\n"
+            f"Fetch them: download-model download {name}; or give the node the path of a file of your own."
+        )
 
+    @classmethod
+    def status(cls, name: str, cache_dir: str | Path | None = None, *, verify: bool = False) -> ModelStatus:
+        """Return what is there of weights: by the place and the size of their files, and by their hashes if asked.
 
-@download_model.command("download")
-@_NAMES
-@_weights
-@AS_EVENTS
-@click.option("--force", is_flag=True, help="Fetch what is there too.")
-@click.option("--repo-id", help="Repository of a file that no manifest names.")
-@click.option("--filename", help="The file in it.")
-@click.option("--revision", help="Its revision.")
-@click.option("--token", help="For a private repository.  [default: $HF_TOKEN]")
-@click.option("--out", type=click.Path(path_type=Path), help="Copy the one file that is fetched to this place too.")
-def _download(
-    *,
-    names: Sequence[str],
-    plugins_dirs: Sequence[Path],
-    cache_dir: Path | None,
-    as_json: bool,
-    as_events: bool,
-    force: bool,
-    out: Path | None,
-    **other: str | None,
-) -> None:
-    """Fetch weights by their names, or one file by its repository."""
-    progress = emitter(as_json=as_json, as_events=as_events)
-    if bool(other["repo_id"]) != bool(other["filename"]) or bool(names) == bool(other["repo_id"]):
-        raise click.UsageError("Give names of weights, or --repo-id and --filename.")
-    if out is not None and len(names) > 1:
-        raise click.UsageError("--out is for one file; give one name.")
-    _read(plugins_dirs, names)
-    failed: dict[str, str] = {}
-    for name in dict.fromkeys(names) or (f"{other['repo_id']}/{other['filename']}",):
-        given: dict[str, Any] = {"name": name} if names else other
+        Raises:
+            ModelDownloadError: There are none of that name.
+        """
+        return status_of(cls.get(name), cls.resolve_cache_dir(cache_dir), verify=verify)
+
+    @classmethod
+    def status_all(
+        cls, names: Sequence[str] | None = None, cache_dir: str | Path | None = None, *, verify: bool = False
+    ) -> list[ModelStatus]:
+        """Return what is there of several, or of all that are known."""
+        return [cls.status(name, cache_dir, verify=verify) for name in (cls.names() if names is None else names)]
+
+    @classmethod
+    def resolve(cls, name: str, *, download: bool | None = None, cache_dir: str | Path | None = None) -> Path:
+        """Return the file of weights; fetch it where it is not there.
+
+        Args:
+            name: Theirs, or an alias.
+            download: Whether it may be fetched; by default unless `HF_HUB_OFFLINE` or `CUVIS_OFFLINE` is set.
+            cache_dir: The folder of weights.
+
+        Raises:
+            ModelWeightsMissingError: It is not there, and may not be fetched.
+            ModelDownloadError: There are none of that name, or it cannot be fetched.
+        """
+        found = cls.status(name, cache_dir)
+        if found.present:
+            return found.path
+        if download or (download is None and not is_offline()):
+            return cls.download(name, cache_dir)
+        raise ModelWeightsMissingError(cls.missing_guidance(name, cls.resolve_cache_dir(cache_dir)))
+
+    @classmethod
+    def materialize(
+        cls,
+        name: str,
+        dest_dir: str | Path,
+        *,
+        filename: str | None = None,
+        download: bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Path:
+        """Have the file of weights in a folder, for loaders that read it there, and return its place.
+
+        A file that is there already is left alone. It is a second name of the file among the weights where both are on
+        one disk, so that it takes no room and is not to be written, else a copy.
+
+        Raises:
+            ModelDownloadError: The weights are not there and cannot be fetched, or the name leads out of the folder.
+            OSError: The folder cannot be written.
+        """
+        weight = cls.get(name)
+        asked = Path(weight.entry.filename).name if filename is None else filename
+        if not is_inside(asked):
+            raise ModelDownloadError(f"'{asked}' is no name of a file in {dest_dir}.")
+        target = Path(dest_dir) / asked
+        if target.exists():
+            return target
+        source = cls.resolve(name, download=download, cache_dir=cache_dir).resolve()  # a link may be relative
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            path = ModelWeights.download_model(**given, cache_dir=cache_dir, out=out, force=force, progress=progress)
-        except (CuvisError, OSError) as error:
-            # The others are fetched all the same.
-            failed[name] = str(error)
-            progress.error(name, str(error))
-            continue
-        progress.done(name, path)
-        if not (as_events or (as_json and names)):
-            click.echo(f"Fetched to {path}")
-    if as_json and names:
-        _print_rows(cache_dir, [_row(each) | _outcome(failed, name) for name, each in _each(names, cache_dir)])
-    if failed:
-        raise click.ClickException("\n".join(failed.values()))
+            os.link(source, target)
+        except FileExistsError:  # another program was faster
+            return target
+        except OSError:
+            with source.open("rb") as read, replacing(target) as written:
+                shutil.copyfileobj(read, written)
+        return target
+
+    @classmethod
+    def download(
+        cls,
+        name: str,
+        cache_dir: str | Path | None = None,
+        *,
+        force: bool = False,
+        progress: ProgressEmitter | None = None,
+    ) -> Path:
+        """Fetch weights and what goes with them, and return the place of their file.
+
+        They are there only once they are what was declared. No token is sent.
+
+        Args:
+            name: Theirs, or an alias.
+            cache_dir: The folder of weights.
+            force: Whether they are fetched though they are there.
+            progress: Whom it is told how far it is.
+
+        Raises:
+            ModelDownloadError: There are none of that name, they cannot be fetched, or are not what was declared.
+            MissingExtraError: `huggingface_hub` is not installed.
+        """
+        weight, cache = cls.get(name), cls.resolve_cache_dir(cache_dir)
+        if not force and (found := status_of(weight, cache)).present:
+            return found.path
+        with working_in(cache, ModelDownloadError, progress):
+            if not force and (found := status_of(weight, cache)).present:  # by the program that was waited for
+                return found.path
+            return fetch(weight, cache, progress)
+
+    @classmethod
+    def download_many(
+        cls,
+        names: Sequence[str],
+        cache_dir: str | Path | None = None,
+        *,
+        force: bool = False,
+        progress: ProgressEmitter | None = None,
+    ) -> list[Path]:
+        """Fetch several, one after the other; a name that is not known is said before anything is fetched."""
+        for name in names:
+            cls.get(name)
+        return [cls.download(name, cache_dir, force=force, progress=progress) for name in names]
+
+    @classmethod
+    def download_model(  # noqa: PLR0913 - the published arguments
+        cls,
+        name: str | None = None,
+        *,
+        repo_id: str | None = None,
+        filename: str | None = None,
+        revision: str | None = None,
+        sha256: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        out: str | Path | None = None,
+        force: bool = False,
+        progress: ProgressEmitter | None = None,
+    ) -> Path:
+        """Fetch weights by their name, or any file of any repository, and return its place.
+
+        Args:
+            name: Of weights that are known; for them no token is sent.
+            repo_id: Repository of a file that nobody declared.
+            filename: The file in it.
+            revision: Its revision.
+            sha256: What its hash has to be.
+            token: For a private repository, else `HF_TOKEN`.
+            cache_dir: The folder of weights.
+            out: Where it is copied to; a folder that is there gets it under its own name.
+            force: Whether it is fetched though it is there.
+            progress: Whom it is told how far it is.
+
+        Raises:
+            ModelDownloadError: Neither a name nor a file is given, or both are, or it cannot be fetched.
+        """
+        if bool(name) == bool(repo_id) or bool(repo_id) != bool(filename):
+            raise ModelDownloadError("Give the name of weights, or a repository and a file in it (repo_id, filename).")
+        if name:
+            path = cls.download(name, cache_dir, force=force, progress=progress)
+        else:
+            cache = cls.resolve_cache_dir(cache_dir)
+            with working_in(cache, ModelDownloadError, progress):
+                path = fetch_other(
+                    str(repo_id),
+                    str(filename),
+                    cache,
+                    revision=revision,
+                    sha256=sha256,
+                    token=token,
+                    force=force,
+                    progress=progress,
+                )
+        return path if out is None else _copied(path, Path(out))
+
+    @classmethod
+    def export_to(
+        cls,
+        export_dir: str | Path,
+        names: Sequence[str] | None = None,
+        cache_dir: str | Path | None = None,
+        *,
+        progress: ProgressEmitter | None = None,
+    ) -> list[dict[str, Any]]:
+        """Copy weights that are there into a folder, and return a row for each; those that are absent are left out.
+
+        The folder can serve as one of weights (`HF_HUB_CACHE`), and `import_from` takes it in elsewhere.
+
+        Raises:
+            ModelDownloadError: There are none of that name, or what is there is not what was declared.
+        """
+        weights = cls.rows() if names is None else [cls.get(name) for name in names]
+        folder = Path(export_dir)
+        with working_in(folder, ModelDownloadError, progress):
+            return carry_out(weights, cls.resolve_cache_dir(cache_dir), folder, progress)
+
+    @classmethod
+    def import_from(
+        cls,
+        source_dir: str | Path,
+        names: Sequence[str] | None = None,
+        cache_dir: str | Path | None = None,
+        *,
+        progress: ProgressEmitter | None = None,
+    ) -> list[dict[str, Any]]:
+        """Take in weights from such a folder, all or none, and return a row for each that is in it and was asked for.
+
+        Each file has to be what is declared here, whatever the folder says.
+
+        Raises:
+            ModelDownloadError: It is no such folder, or a file in it is another; nothing was changed.
+        """
+        cache = cls.resolve_cache_dir(cache_dir)
+        wanted = None if names is None else [cls.get(name).name for name in names]
+        with working_in(cache, ModelDownloadError, progress):
+            return carry_in({row.name: row for row in cls.rows()}, Path(source_dir), wanted, cache, progress)
+
+    @classmethod
+    def remove(cls, name: str, cache_dir: str | Path | None = None, *, progress: ProgressEmitter | None = None) -> int:
+        """Remove weights from the folder, and return how many bytes that were; files that others need stay.
+
+        Args:
+            name: Theirs, or an alias.
+            cache_dir: The folder of weights.
+            progress: Whom it is told that another program is waited for.
+
+        Raises:
+            ModelDownloadError: There are none of that name.
+        """
+        weight, cache = cls.get(name), cls.resolve_cache_dir(cache_dir)
+        if not cache.is_dir():
+            return 0
+        with working_in(cache, ModelDownloadError, progress):
+            return take_out(weight, cache, [row for row in cls.rows() if row.name != weight.name])
+
+    @classmethod
+    def remove_dir(
+        cls, dirname: str, cache_dir: str | Path | None = None, *, progress: ProgressEmitter | None = None
+    ) -> int:
+        """Remove the whole folder of a repository (`models--owner--name`), and return how many bytes that were.
+
+        Args:
+            dirname: What it is called.
+            cache_dir: The folder of weights.
+            progress: Whom it is told that another program is waited for.
+
+        Raises:
+            ModelDownloadError: It is not there, a link, or no such folder.
+        """
+        cache = cls.resolve_cache_dir(cache_dir)
+        if not cache.is_dir():
+            raise ModelDownloadError(f"{cache} is not there.")
+        with working_in(cache, ModelDownloadError, progress):
+            return take_out_folder(dirname, cache)
 
 
-@download_model.command("export")
-@_NAMES
-@_weights
-@AS_EVENTS
-@click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to copy them to."
-)
-def _export(
-    *,
-    names: Sequence[str],
-    plugins_dirs: Sequence[Path],
-    cache_dir: Path | None,
-    as_json: bool,
-    as_events: bool,
-    folder: Path,
-) -> None:
-    """Copy weights that are there to a folder, for a machine without a network."""
-    progress = emitter(as_json=as_json, as_events=as_events)
-    _read(plugins_dirs, names)
-    with Saying():
-        rows = ModelWeights.export_to(folder, names or None, cache_dir, progress=progress)
-    if as_json:
-        print_payload("export_dir", folder, "models", rows)
-    elif not as_events:
-        for row in rows:
-            click.echo(f"{row['name']}: {row['path'] or 'not there, left out'}")
-    if not any(row["exported"] for row in rows):
-        raise click.ClickException("None of them is there; fetch them: download-model download NAME")
-
-
-@download_model.command("import")
-@click.argument("source_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@_NAMES
-@_weights
-@AS_EVENTS
-def _import(
-    *,
-    source_dir: Path,
-    names: Sequence[str],
-    plugins_dirs: Sequence[Path],
-    cache_dir: Path | None,
-    as_json: bool,
-    as_events: bool,
-) -> None:
-    """Take in weights from a folder that `export` made, all of them or none."""
-    progress = emitter(as_json=as_json, as_events=as_events)
-    _read(plugins_dirs, names)
-    with Saying():
-        rows = ModelWeights.import_from(source_dir, names or None, cache_dir, progress=progress)
-    if as_json:
-        known = {row["name"]: row for row in rows if row.get("reason") != "unknown model"}
-        shown = [(known[name], each) for name, each in _each(list(known), cache_dir)]
-        _print_rows(cache_dir, [_row(each) | _only(row, "imported", "reason") for row, each in shown])
-    elif not as_events:
-        for row in rows:
-            click.echo(f"{row['name']}: {row.get('path') or row['reason']}")
-
-
-@download_model.command("remove")
-@_NAMES
-@_weights
-@click.option("--dir", "folder", help="Remove the whole folder of a repository, models--OWNER--NAME.")
-def _remove(
-    *, names: Sequence[str], plugins_dirs: Sequence[Path], cache_dir: Path | None, as_json: bool, folder: str | None
-) -> None:
-    """Remove weights from the folder of weights."""
-    if bool(names) == bool(folder):
-        raise click.UsageError("Give names of weights, or --dir.")
-    _read(plugins_dirs, names)
-    progress = emitter(as_json=as_json, as_events=False)
-    remove = ModelWeights.remove_dir if folder else ModelWeights.remove
-    removed: list[dict[str, Any]] = []
-    failed = []
-    for name in (folder,) if folder else names:
-        try:
-            freed = remove(name, cache_dir, progress=progress)
-        except (CuvisError, OSError) as error:
-            failed.append(str(error))  # the others are removed all the same
-            continue
-        removed.append({"dir" if folder else "name": name, "freed_bytes": freed})
-        if not as_json:
-            click.echo(f"{name}: {shown_size(freed)} removed")
-    if as_json:
-        print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "removed", removed)
-    if failed:
-        raise click.ClickException("\n".join(failed))
-
-
-download_model.add_command(schema_command)
-
-
-def download_model_cli() -> None:
-    """Run the command `download-model`."""
-    download_model(prog_name="download-model")
-
-
-def default_plugins_dirs() -> list[Path]:
-    """Return the folders of manifests of an installed catalogue, which is not imported."""
-    # Looked for, not imported: a catalogue imports torch.
-    spec = find_spec("cuvis_ai")
-    packaged = [
-        Path(each) / "configs" / "plugins" for each in (spec.submodule_search_locations if spec else None) or ()
-    ]
-    return [each for each in packaged if each.is_dir()]
-
-
-def _read(folders: Iterable[Path], names: Sequence[str] = ()) -> None:
-    """Read the manifests, and look whether what is named is known."""
-    # The index is that of the process: what another command read does not count for this one.
-    ModelWeights.reset()
-    try:
-        ModelWeights.load_manifests(list(folders) or default_plugins_dirs())
-    except CuvisError as error:
-        raise click.ClickException(str(error)) from error
-    for name in names:
-        try:
-            ModelWeights.get(name)
-        except ModelDownloadError as error:
-            raise click.UsageError(str(error)) from error
-
-
-def _each(names: Sequence[str], cache_dir: Path | None) -> Iterable[tuple[str, ModelStatus]]:
-    return [(name, ModelWeights.status(name, cache_dir)) for name in names]
-
-
-def _row(status: ModelStatus) -> dict[str, Any]:
-    return status.weight.to_json_dict() | status.to_json_dict()
-
-
-def _outcome(failed: dict[str, str], name: str) -> dict[str, Any]:
-    return {"downloaded": False, "reason": failed[name]} if name in failed else {"downloaded": True}
-
-
-def _only(row: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: row[key] for key in keys if key in row}
-
-
-def _print_rows(cache_dir: Path | None, rows: list[dict[str, Any]]) -> None:
-    print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "models", rows)
+def _copied(path: Path, out: Path) -> Path:
+    """Copy a file to a place, at once, and return the place."""
+    target = out / path.name if out.is_dir() else out
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("rb") as read, replacing(target) as written:
+        shutil.copyfileobj(read, written)
+    return target

@@ -1,19 +1,22 @@
 """What of a public data set is there: told by the marker in its folder and the sizes of its files."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from cuvis_ai_core._atomic_writes import read_json
-from cuvis_ai_core.data.dataset_specs import DatasetSpec
-from cuvis_ai_core.data.repository_files import has_size, is_inside, size_of
+from cuvis_ai_core.data.downloads.dataset_specs import DatasetSpec
+from cuvis_ai_core.data.downloads.repository_files import has_size, is_inside, size_of
 
 MARKER_NAME: Final = ".cuvis-dataset.json"
 """The published name, and the published content: a data set is known to both programs, whichever fetched it."""
 COMPLETE: Final = "complete"
 DOWNLOADING: Final = "downloading"
+_OWN: Final = (MARKER_NAME, ".cache")
+"""What programs put beside the files of a data set: ours, and the hub's library."""
 
 State = Literal["present", "incomplete", "outdated", "damaged", "foreign", "absent"]
 
@@ -91,6 +94,17 @@ def listed_files(marker: Mapping[str, Any]) -> dict[str, int]:
             return {}
         files[path] = size
     return files
+
+
+def stale_files(marker: dict[str, Any]) -> list[str]:
+    """Return the files that an earlier revision had, as a marker has them."""
+    stale = marker.get("stale_files")
+    return [path for path in stale if is_data(path)] if isinstance(stale, list) else []
+
+
+def is_data(path: object) -> bool:
+    """Tell whether a path is one of a file of a data set, and of nothing that programs put beside them."""
+    return is_inside(path) and re.split(r"[/\\]", path.casefold())[0] not in _OWN
 
 
 def _is_nothing(folder: Path) -> bool:

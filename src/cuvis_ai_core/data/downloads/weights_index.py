@@ -4,15 +4,16 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core.data.provisioning import SCHEMA_VERSION
-from cuvis_ai_core.data.trained_pipelines import TRAINED_PIPELINES
-from cuvis_ai_core.data.weight_entries import RegisteredWeight, WeightEntry, entry_of
+from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION
+from cuvis_ai_core.data.downloads.trained_pipelines import TRAINED_PIPELINES
+from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight, WeightEntry, entry_of
 from cuvis_ai_core.errors import ManifestError, ModelDownloadError, ModelRegistryConflict, YamlError
 
 USED_FOR_LABELS: Final = (
@@ -141,6 +142,16 @@ class WeightsIndex:
 def index_json(payload: Mapping[str, Any]) -> str:
     """Return an index as the text of a file, the same each time."""
     return json.dumps(payload, indent=2, ensure_ascii=False) + "\n"
+
+
+def default_plugins_dirs() -> list[Path]:
+    """Return the folders of manifests of an installed catalogue, which is not imported."""
+    # Looked for, not imported: a catalogue imports torch.
+    spec = find_spec("cuvis_ai")
+    packaged = [
+        Path(each) / "configs" / "plugins" for each in (spec.submodule_search_locations if spec else None) or ()
+    ]
+    return [each for each in packaged if each.is_dir()]
 
 
 def _add(rows: _Rows, new: RegisteredWeight, where: str, *, path: Path | None = None) -> None:

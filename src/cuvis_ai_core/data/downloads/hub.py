@@ -12,6 +12,9 @@ from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import CuvisError, MissingExtraError
 
+HF_ORG: Final = "cubert-gmbh"
+"""Whose the published models and data sets are."""
+HF_EXTRA_HINT: Final = "pip install cuvis-ai-core[hf]"
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "CUVIS_OFFLINE")
 _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {

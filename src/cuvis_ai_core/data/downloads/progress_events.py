@@ -1,20 +1,12 @@
-"""Fetching into a folder that several programs share: one at a time, and told of in events."""
+"""What is told while something is fetched: events for programs, a line of JSON for each."""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 SCHEMA_VERSION: Final = 1
 """Of what lists and events hold, in JSON."""
-HF_ORG: Final = "cubert-gmbh"
-"""Whose the published models and data sets are."""
-HF_EXTRA_HINT: Final = "pip install cuvis-ai-core[hf]"
-_LOCK: Final = ".cuvis-cache.lock"
-"""The published name, so that a published program and this one wait for each other."""
-_LONGEST_WAIT: Final = 600.0
 
 
 class ProgressEmitter:
@@ -63,44 +55,3 @@ class ProgressEmitter:
             sys.stdout.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
             # Into a pipe, Python would keep it until there is more.
             sys.stdout.flush()
-
-
-@contextmanager
-def working_in(
-    folder: Path, kind: type[Exception], progress: ProgressEmitter | None = None, longest: float = _LONGEST_WAIT
-) -> Iterator[None]:
-    """Work in a folder in which nobody else does; wait for those who do.
-
-    Args:
-        folder: It is made where it is not there.
-        kind: Of the error.
-        progress: Whom it is told that others are waited for.
-        longest: How long, in seconds.
-
-    Raises:
-        Exception: Of that kind: the folder cannot be made or written, or others work in it for longer.
-    """
-    import filelock
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / _LOCK)
-        try:
-            # First without waiting, so that waiting can be told of.
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if progress is not None:
-                progress.waiting()
-            lock.acquire(timeout=longest)
-    # Before OSError, of which it is one.
-    except filelock.Timeout:
-        raise kind(f"{folder}: another program has worked in it for {longest:.0f} s; try again later.") from None
-    except OSError as error:
-        raise kind(
-            f"{folder}: nothing can be written there: {error.strerror or error}. Choose another folder, or look at its "
-            "rights and the room on its disk."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

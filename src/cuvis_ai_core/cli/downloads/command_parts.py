@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import click
 
-from cuvis_ai_core.data.provisioning import SCHEMA_VERSION, ProgressEmitter
-from cuvis_ai_core.data.provisioning_schemas import schema, schema_names
+from cuvis_ai_core.cli.downloads.printed_schemas import schema, schema_names
+from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.errors import CuvisError
 
 _INTERRUPTED: Final = 130

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeGuard
 
 from cuvis_ai_core._printable_text import shown_in_line
-from cuvis_ai_core.data.repository_files import is_inside
+from cuvis_ai_core.data.downloads.repository_files import is_inside
 
 _MOST_BYTES: Final = 1 << 63
 _HEX: Final = "[0-9a-f]"

@@ -11,9 +11,9 @@ from typing import Final
 
 from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
 from cuvis_ai_core._printable_text import shown_in_line
-from cuvis_ai_core.data.repository_files import size_of
-from cuvis_ai_core.data.weight_entries import RegisteredWeight
-from cuvis_ai_core.data.weights_status import STAGING, place_of, staging_of
+from cuvis_ai_core.data.downloads.repository_files import size_of
+from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight
+from cuvis_ai_core.data.downloads.weights_status import STAGING, place_of, staging_of
 from cuvis_ai_core.errors import ModelDownloadError
 
 _FOLDER: Final = re.compile(r"models--[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -7,12 +7,12 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-from cuvis_ai_core.data.hub import fetching, hub_library, refuse_offline
-from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.repository_files import sha256_of
-from cuvis_ai_core.data.weight_entries import RegisteredWeight
-from cuvis_ai_core.data.weights_folder import forget_staged, note_default, put
-from cuvis_ai_core.data.weights_status import incomplete_in, place_of, staging_of
+from cuvis_ai_core.data.downloads.hub import fetching, hub_library, refuse_offline
+from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
+from cuvis_ai_core.data.downloads.repository_files import sha256_of
+from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight
+from cuvis_ai_core.data.downloads.weights_folder import forget_staged, note_default, put
+from cuvis_ai_core.data.downloads.weights_status import incomplete_in, place_of, staging_of
 from cuvis_ai_core.errors import ModelDownloadError
 
 _BY_HAND: Final = "Where there is one: download-model export --to FOLDER. Here: download-model import FOLDER."

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core.data.repository_files import has_size, sha256_of
-from cuvis_ai_core.data.weight_entries import RegisteredWeight
+from cuvis_ai_core.data.downloads.repository_files import has_size, sha256_of
+from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight
 
 STAGING: Final = ".cuvis-fetching"
 """Folder among the weights for what is being fetched."""

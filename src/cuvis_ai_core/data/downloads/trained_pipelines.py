@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cuvis_ai_core.data.weight_entries import AuxFile, WeightEntry
+from cuvis_ai_core.data.downloads.weight_entries import AuxFile, WeightEntry
 
 TRAINED_PIPELINES: Final = (
     WeightEntry(

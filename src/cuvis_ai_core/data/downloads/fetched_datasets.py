@@ -1,7 +1,6 @@
 """Fetching a public data set into its folder, file by file, and taking it out again."""
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,21 +9,21 @@ from typing import Any, Final
 
 from cuvis_ai_core._atomic_writes import remove_tree, write_json
 from cuvis_ai_core._printable_text import shown_in_line
-from cuvis_ai_core.data.dataset_specs import DatasetSpec
-from cuvis_ai_core.data.dataset_status import (
+from cuvis_ai_core.data.downloads.dataset_specs import DatasetSpec
+from cuvis_ai_core.data.downloads.dataset_status import (
     COMPLETE,
     DOWNLOADING,
     MARKER_NAME,
     DatasetStatus,
+    is_data,
     listed_files,
+    stale_files,
 )
-from cuvis_ai_core.data.hub import fetching, hub_library, refuse_offline
-from cuvis_ai_core.data.provisioning import ProgressEmitter
-from cuvis_ai_core.data.repository_files import RepositoryFile, is_below, is_inside, size_of
+from cuvis_ai_core.data.downloads.hub import fetching, hub_library, refuse_offline
+from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
+from cuvis_ai_core.data.downloads.repository_files import RepositoryFile, is_below, size_of
 from cuvis_ai_core.errors import DatasetError
 
-_OWN: Final = (MARKER_NAME, ".cache")
-"""What programs put beside the files of a data set: ours, and the hub's library."""
 _PARTS: Final = Path(".cache", "huggingface", "download")
 """Where the hub's library has what is not a whole file yet."""
 _SHOWN: Final = 3
@@ -82,12 +81,6 @@ def prune(found: DatasetStatus) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def stale_files(marker: dict[str, Any]) -> list[str]:
-    """Return the files that an earlier revision had, as a marker has them."""
-    stale = marker.get("stale_files")
-    return [path for path in stale if _is_data(path)] if isinstance(stale, list) else []
-
-
 def take_out(found: DatasetStatus) -> int:
     """Remove the folder of a data set with all that is in it, and return how many bytes that were.
 
@@ -135,7 +128,7 @@ def _files_of(spec: DatasetSpec, hub: Any) -> list[RepositoryFile]:
             if hasattr(row, "size")  # folders have none
         ]
     for file in files:
-        if not _is_data(file.path):
+        if not is_data(file.path):
             raise DatasetError(
                 f"{what} cannot be fetched: '{shown_in_line(file.path)}' is no name of a file in it.",
                 hint=f"Nothing was fetched. Ask whoever keeps the repository: {spec.page}",
@@ -229,7 +222,7 @@ def _known_before(found: DatasetStatus) -> list[str]:
     marker = found.marker or {}
     if found.state in {"foreign", "absent"}:
         return []
-    return sorted({path for path in (*listed_files(marker), *stale_files(marker)) if _is_data(path)})
+    return sorted({path for path in (*listed_files(marker), *stale_files(marker)) if is_data(path)})
 
 
 def _write_complete(spec: DatasetSpec, folder: Path, files: dict[str, int], stale: list[str]) -> None:
@@ -243,10 +236,6 @@ def _write_complete(spec: DatasetSpec, folder: Path, files: dict[str, int], stal
         "files": [{"path": path, "size_bytes": size} for path, size in sorted(files.items())],
     }
     write_json(folder / MARKER_NAME, done | ({"stale_files": stale} if stale else {}))
-
-
-def _is_data(path: object) -> bool:
-    return is_inside(path) and re.split(r"[/\\]", path.casefold())[0] not in _OWN
 
 
 def _is_removed(place: Path, folder: Path) -> bool:

@@ -1,0 +1,1 @@
+"""The published commands `dataset` and `download-model`."""
