@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from math import inf, isclose, isfinite
+from math import inf, isfinite
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -103,7 +103,7 @@ def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str
         gain=None if factor in {None, 1.0} else np.asarray(factor),
         offset=None if summand in {None, 0.0} else np.asarray(summand),
         missing=tuple(dict.fromkeys(missing)),
-        valid=_valid(attrs, dtype if signed is None else signed, remarks),
+        valid=_valid(attrs, dtype, signed, remarks),
         signed=signed,
     )
 
@@ -114,17 +114,21 @@ def _signs(attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> np.dtype[Any] | No
     return np.dtype(f"{kind}{dtype.itemsize}") if kind else None
 
 
-def _valid(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str]) -> tuple[float, float] | None:
+def _valid(
+    attrs: Mapping[str, Any], dtype: np.dtype[Any], signed: np.dtype[Any] | None, remarks: list[str]
+) -> tuple[float, float] | None:
     """Return the least and the greatest value that are none of "no data", as they are stored."""
-    limits = _numbers(attrs.get("valid_range"))
-    low, high = limits if len(limits) == _LIMITS else (_one(attrs.get("valid_min")), _one(attrs.get("valid_max")))
+    limits: Any = _numbers(attrs.get("valid_range"))
+    if len(limits) != _LIMITS:
+        limits = attrs.get("valid_min"), attrs.get("valid_max")
+    low, high = map(_one, limits)
     packed = [each for each in (_one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))) if each is not None]
     stated = [each for each in (low, high) if each is not None]
     # CF has limits in stored values; files of the field have them in physical ones, too.
     if not stated or (packed and dtype.kind in "iu" and not all(each.is_integer() for each in stated)):
         return None  # none, or of unpacked values, which CF does not have
-    if dtype.kind in "iu":
-        stated = [float(np.asarray(int(each)).astype(dtype)) for each in stated]
+    if signed is not None:
+        stated = [float(np.asarray(int(each)).astype(signed)) for each in stated]
         low = None if low is None else stated[0]
         high = None if high is None else stated[-1]
     words = [f"{word} {each:g}" for word, each in (("below", low), ("above", high)) if each is not None]
@@ -266,4 +270,4 @@ def _numbers(value: Any) -> list[float]:
 
 def _one(value: Any) -> float | None:
     numbers = _numbers(value)
-    return numbers[0] if len(numbers) == 1 and not isclose(numbers[0], float("nan")) else None
+    return numbers[0] if len(numbers) == 1 and isfinite(numbers[0]) else None
