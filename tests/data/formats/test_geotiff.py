@@ -1,5 +1,6 @@
 """GeoTIFF as rasterio, GDAL's users and the processor of EnMAP write it."""
 
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,52 @@ def test_jpeg_2000(tmp_path: Path) -> None:
     data = np.arange(64 * 64 * 3, dtype=np.uint16).reshape(64, 64, 3)
     _write(path, data, driver="JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")
     np.testing.assert_array_equal(read_cube(path, READERS).data, data)
+
+
+@pytest.mark.parametrize(
+    ("whole", "each", "found"),
+    [
+        ({}, {"wavelength": "{nm} nm", "fwhm": "10", "bbl": "{good}"}, (NM, [10] * 4, [False, True, True, True])),
+        ({"bbl": "1 0 1 1"}, {"wavelength": "{nm}", "bbl": "0"}, (NM, None, [True, False, True, True])),
+        ({"wavelength_units": "um"}, {"wavelength": "{um}"}, (NM, None, None)),
+        ({"wavelength": ", ".join(map(str, NM)), "fwhm": "1 2 3"}, {"wavelength": "1"}, (NM, None, None)),
+        ({"wavelength": "400, 500"}, {}, (None, None, None)),
+    ],
+)
+def test_tags_of_the_file_and_of_its_bands(
+    tmp_path: Path, whole: dict[str, str], each: dict[str, str], found: tuple[Any, Any, Any]
+) -> None:
+    """A list of the file counts before tags of bands; one of another length is none."""
+    path = _write(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(**whole, acquired="2024-05-06T07:08:09Z")
+        for band, nm in enumerate(NM, 1):
+            raster.update_tags(
+                band, **{key: text.format(nm=nm, um=nm / 1000, good=band - 1) for key, text in each.items()}
+            )
+    cube = read_cube(path, READERS)
+    lists = [None if given is None else given.tolist() for given in (cube.wavelengths, cube.fwhm, cube.good_bands)]
+    assert lists == [None if given is None else pytest.approx(given) for given in found]
+    assert cube.acquired == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+def test_bands_that_do_not_all_say_their_wavelength_say_none(tmp_path: Path) -> None:
+    """Nor those that say it in different units."""
+    for number, texts in enumerate((["400 nm", "500 nm", "600 nm"], ["400 nm", "500 nm", "600 nm", "0.7 um"])):
+        path = _write(tmp_path / f"{number}.tif")
+        with rasterio.open(path, "r+") as raster:
+            for band, text in enumerate(texts, 1):
+                raster.update_tags(band, wavelength=text)
+        assert read_cube(path, READERS).wavelengths is None
+
+
+def test_a_raster_has_one_image(tmp_path: Path) -> None:
+    """Another one cannot be asked for; where it has no place, that is none and not the corner of the world."""
+    path = _write(tmp_path / "a.tif", nodata=-1)
+    with pytest.raises(CubeError, match=r"has no array 'b'.*\n.*Leave '::b' away"):
+        read_cube(f"{path}::b", READERS)
+    unknown = rasterio.Affine.identity()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = _write(tmp_path / "b.tif", nodata=-1, transform=unknown)
+    assert read_cube(path, READERS).transform is None

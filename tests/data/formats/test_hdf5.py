@@ -8,6 +8,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import read_cube
+from cuvis_ai_core.data.formats.hdf5_external_links import inside
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 h5py = pytest.importorskip("h5py")
@@ -193,3 +194,18 @@ def test_neon(tmp_path: Path) -> None:
     assert cube.wavelengths.tolist() == NM
     assert cube.transform == (1, 0, 298000, 0, -1, 4101000)
     assert cube.crs == 'PROJCS["UTM_Zone_11N"]'
+
+
+def test_items_behind_links_in_a_file(tmp_path: Path) -> None:
+    """They are found along the steps of a path, from where a link stands or from the top, over sixteen links."""
+    path = _file(tmp_path / "a.h5", d=7, g__d=8)
+    with h5py.File(path, "a") as file:
+        for name, target in {"g/beside": "d", "g/top": "/d", "g/way": "./way2", "g/way2": "/g/d"}.items():
+            file[name] = h5py.SoftLink(target)
+        for number in range(17):
+            file[f"l{number}"] = h5py.SoftLink(f"/l{number - 1}" if number else "/d")
+        found = {"d": 7, "/g//d": 8, "./g/./d": 8, "g/beside": 8, "g/top": 7, "g/way": 8, "l15": 7}
+        assert {name: int(inside(path, file, name)[()]) for name in found} == found
+        for name in ("l16", "none", "g/none", "d/d"):
+            with pytest.raises(KeyError, match="is not there"):
+                inside(path, file, name)

@@ -115,3 +115,63 @@ def test_lists_of_another_length(tmp_path: Path) -> None:
         file.attrs["List_Cw_Vnir"] = [1.0, 2.0]
     with pytest.raises(CubeError, match=r"has 2 values in its attribute 'List_Cw_Vnir' for 3 bands"):
         read_cube(path, READERS)
+
+
+SWATHS = "HDFEOS/SWATHS"
+
+
+@pytest.mark.parametrize(
+    ("corners", "transform"),
+    [
+        ((500000.0, 5000060.0, 500150.0, 5000000.0), (30, 0, 500000, 0, -30, 5000060)),
+        ((500000.0, 5000060.0, 500151.0, 4999999.0), (30.2, 0, 500000, 0, -30.5, 5000060)),
+        ((500015.0, 5000045.0, 500134.0, 5000015.0), (30, 0, 500000, 0, -30, 5000060)),
+        ((), None),
+    ],
+)
+def test_corners_are_middles_of_pixels_or_outer_ends(
+    tmp_path: Path, corners: tuple[float, ...], transform: tuple[float, ...] | None
+) -> None:
+    """The size of a pixel tells which; without corners an image has its system and no place."""
+    path = _product(tmp_path, "L2D")
+    with h5py.File(path, "a") as file:
+        for at, key in enumerate(("ULcorner_easting", "ULcorner_northing", "LRcorner_easting", "LRcorner_northing")):
+            del file.attrs[f"Product_{key}"]
+            if corners:
+                file.attrs[f"Product_{key}"] = corners[at]
+    cube = read_cube(path, READERS)
+    assert cube.crs == "EPSG:32632"
+    assert cube.transform is None if transform is None else cube.transform == pytest.approx(transform)
+
+
+def test_level_2_without_a_grid(tmp_path: Path) -> None:
+    """Of level 2C values begin at the least that the product names, 0 is a value, and there is no place on a map."""
+    path = _product(tmp_path, "L2C")
+    with h5py.File(path, "a") as file:
+        file.attrs["L2ScaleVnirMin"], file.attrs["L2ScaleVnirMax"] = 1.0, 3.0
+        file[f"{SWATHS}/PRS_L2C_HCO/Data Fields/VNIR_Cube"][0, :, 0] = 0
+    cube = read_cube(f"{path}::VNIR", READERS)
+    np.testing.assert_allclose(cube.data[0, 0], [1, 1, 1])
+    np.testing.assert_allclose(cube.data[1, 2, 1], VNIR[1, 1, 2] * 2 / 65535 + 1, rtol=1e-6)
+    assert (cube.crs, cube.transform) == (None, None)
+
+
+def test_what_a_product_may_lack(tmp_path: Path) -> None:
+    """Flags of bands, which are good then; one of the cubes; the coregistered ones; places under their usual names."""
+    path = _product(tmp_path)
+    with h5py.File(path, "a") as file:
+        file.move(f"{SWATHS}/PRS_L1_HCO", f"{SWATHS}/PRS_L1_HRC")
+        swath = file[f"{SWATHS}/PRS_L1_HRC"]
+        file[f"{SWATHS}/PRS_L1_HCO/Data Fields/Cloud_Mask"] = np.zeros((2, 5), np.uint8)
+        del file.attrs["List_Cw_Vnir_Flags"], swath["Data Fields/SWIR_Cube"]
+        swath.move("Geolocation Fields/Latitude", "Geolocation Fields/Latitude_VNIR")
+        del swath["Geolocation Fields/Longitude"]
+        swath["Geolocation Fields/Longitude"] = np.zeros((5, 2))
+    cube = read_cube(path, READERS)
+    np.testing.assert_allclose(cube.data, VNIR.transpose(0, 2, 1) / 100 - 0.5, rtol=1e-6)
+    assert cube.good_bands is not None
+    assert cube.good_bands.tolist() == [True, True, False]
+    assert cube.metadata["latitude"].shape == (2, 5)
+    assert "longitude" not in cube.metadata
+    with pytest.raises(CubeError, match=r"has no cube 'SWIR_Cube' in PRS_L1_HRC"):
+        read_cube(f"{path}::SWIR", READERS)

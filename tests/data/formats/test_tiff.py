@@ -99,3 +99,55 @@ def test_damaged(tmp_path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CubeError, match=r"a\.tif'"):
         np.asarray(read_cube(path, READERS).data)
+
+
+def test_one_of_several_series(tmp_path: Path) -> None:
+    """It is had by its number; without one, or by another word, the error says which there are."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, ome=False) as file:
+        for number in range(2):
+            file.write(DATA.transpose(2, 0, 1) + number, photometric="minisblack", metadata={"axes": "CYX"})
+    for number in range(2):
+        np.testing.assert_array_equal(read_cube(f"{path}::{number}", READERS).data, DATA + number)
+    for asked, says in (("", "of the same size"), ("::2", "none of the number '2'"), ("::b", "none of the number 'b'")):
+        with pytest.raises(CubeError, match=rf"has 2 series of images.*{says}\.\n.*from 0 to 1: .*::0") as error:
+            read_cube(f"{path}{asked}", READERS)
+        assert error.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("channels", "found"),
+    [
+        ({"ExcitationWavelength": NM, "ExcitationWavelengthUnit": ["nm"] * 5}, NM),
+        ({"EmissionWavelength": [each / 1000 for each in NM], "EmissionWavelengthUnit": ["µm"] * 5}, NM),
+        ({"EmissionWavelength": [*NM[:4], None]}, None),
+        ({"Name": [f"{each:g} nm" for each in NM]}, NM),
+    ],
+)
+def test_channels_of_ome(tmp_path: Path, channels: dict[str, Any], found: list[float] | None) -> None:
+    """Each has its wavelength, in the unit that is named, or a name that says it; where one has none, none has."""
+    path = tmp_path / "a.ome.tif"
+    about = {key: value for key, value in channels.items() if None not in value}
+    tifffile.imwrite(path, DATA.transpose(2, 0, 1), metadata={"axes": "CYX", "Channel": about})
+    if not about:  # the library writes no channel without one
+        text = tifffile.TiffFile(path).ome_metadata
+        assert text is not None
+        parts = text.split("<Channel ")
+        given = [f'EmissionWavelength="{each}" ' if each else "" for each in channels["EmissionWavelength"]]
+        text = parts[0] + "".join(f"<Channel {a}{b}" for a, b in zip(given, parts[1:], strict=True))
+        tifffile.imwrite(path, DATA.transpose(2, 0, 1), description=text.encode(), metadata=None)
+    wavelengths = read_cube(path, READERS).wavelengths
+    assert wavelengths is None if found is None else wavelengths == pytest.approx(found)
+
+
+def test_what_is_known_of_a_stack(tmp_path: Path) -> None:
+    """Its tags, and what a description in JSON says beside the shape; one that is no mapping says nothing."""
+    options: dict[str, Any] = {"photometric": "minisblack", "software": "us", "datetime": "2024:05:06 07:08:09"}
+    tifffile.imwrite(tmp_path / "a.tif", DATA.transpose(2, 0, 1), metadata={"sensor": "S"}, **options)
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    assert {key: cube.metadata.get(key) for key in ("sensor", "Software", "shape")} == {
+        "sensor": "S", "Software": "us", "shape": None
+    }  # fmt: skip
+    assert cube.metadata["DateTime"] == "2024:05:06 07:08:09"
+    tifffile.imwrite(tmp_path / "b.tif", DATA.transpose(2, 0, 1), description="[1]", metadata=None, **options)
+    assert set(read_cube(tmp_path / "b.tif", READERS).metadata) == {"DateTime", "Software"}
