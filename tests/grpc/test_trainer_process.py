@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,9 +16,10 @@ pytest.importorskip("grpc")
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.grpc.messages.schema_generations import messages
-from cuvis_ai_core.grpc.server.node_state_file import write_state
-from cuvis_ai_core.grpc.server.training.trainer_process import STATISTICAL, Task, Trainer
+from cuvis_ai_core.grpc.server.node_state_file import State, write_state
+from cuvis_ai_core.grpc.server.training.trainer_process import GRADIENT, STATISTICAL, Task, Trainer
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 from cuvis_ai_core.results.run_record import node_records
 
 CUBE = PortSpec(np.float32, (-1, -1, -1, -1))
@@ -58,16 +60,26 @@ def work(cache: Path, tmp_path: Path) -> Work:
     NodeRegistry.register(Center)
     for number in range(2):
         np.save(tmp_path / f"{number}.npy", np.full((2, 2, 3), number, np.float32))
-    config = {"nodes": [{"name": "center", "class_name": "Center"}]}
-    with NodeRegistry(discover=False) as registry:
-        pipeline = Pipeline.from_dict(config, node_registry=registry, allow_untrained=True)
-        nodes = json.loads(json.dumps(node_records(registry, pipeline)))
-        state = write_state(pipeline, tmp_path / "before")
 
-    def run(change: Callable[[Trainer], object] = lambda _: None, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    def run(
+        change: Callable[[Trainer], object] = lambda _: None, names: tuple[str, ...] = ("center",), **changes: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        config = {
+            "nodes": [{"name": name, "class_name": "Center"} for name in names],
+            "edges": [{"source": f"{one}.cube", "target": f"{other}.cube"} for one, other in pairwise(names)],
+        }
+        with NodeRegistry(discover=False) as registry:
+            pipeline = Pipeline.from_dict(config, node_registry=registry, allow_untrained=True)
+            nodes = json.loads(json.dumps(node_records(registry, pipeline)))
+            state = write_state(pipeline, tmp_path / "before")
         given: dict[str, Any] = {
             "trainer": STATISTICAL,
-            "trainrun": {"name": "run", "pipeline": config, "data": {"cubes": str(tmp_path)}},
+            "trainrun": {
+                "name": "run",
+                "pipeline": config,
+                "data": {"cubes": str(tmp_path)},
+                "training": {"max_epochs": 1},
+            },
             "state": state,
             "nodes": nodes,
             "plugins": {},
@@ -99,6 +111,50 @@ def test_what_was_learned_is_handed_over(work: Work) -> None:
     assert (last.message, _name("status", last.status)) == ("done", "TRAIN_STATUS_COMPLETE")
     assert ended.keys() == {"state", "device", "timings"}
     assert (ended["device"], ended["timings"]) == ("cpu", [])
+    assert _means(ended) == {"center": 0.5}
+    assert ended["state"]["initialized"] == {"center": True}
+
+
+def test_what_nodes_knew_before_stays(work: Work, tmp_path: Path) -> None:
+    """Those alone learn that wait for it."""
+    _, ended = work()
+    np.save(tmp_path / "2.npy", np.full((2, 2, 3), 7, np.float32))
+    _, ended = work(state=State(**ended["state"]))
+    assert _means(ended) == {"center": 0.5}
+    assert _means(work()[1]) != {"center": 0.5}
+
+
+@pytest.mark.parametrize(("skip", "times"), [(None, {}), (0, {"first": 2}), (1, {"first": 1})])
+def test_times_of_nodes_are_handed_over_where_they_are_taken(
+    work: Work, skip: int | None, times: dict[str, int]
+) -> None:
+    """Those of its data alone that come after the first so many."""
+    _, ended = work(names=("first", "center"), skip=skip)
+    assert {node: len(each) for node, _, each in ended["timings"]} == times
+
+
+def test_paths_begin_where_the_server_was_told(work: Work, tmp_path: Path) -> None:
+    """Not in the folder that this process happens to run in."""
+    trainrun = {"name": "run", "pipeline": {"nodes": [{"name": "center", "class_name": "Center"}]}}
+    _, ended = work(trainrun={**trainrun, "data": {"cubes": "1.npy"}})
+    assert _means(ended) == {"center": 1.0}
+
+
+def test_files_of_another_training_are_refused_and_stay(work: Work, tmp_path: Path) -> None:
+    """In words for who calls, not for who types a command."""
+    file = tmp_path / "out" / "unfinished" / "resume.ckpt"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    last, ended = work(trainer=GRADIENT, results=str(tmp_path / "out"))
+    assert "files in 'unfinished' ('resume.ckpt')" in last.message
+    assert last.message.endswith("output_dir in the trainrun")
+    assert (ended["error"]["kind"], ended["error"]["code"]) == ("TrainingError", "FAILED_PRECONDITION")
+    assert file.exists()
+
+
+def _means(ended: Mapping[str, Any]) -> dict[str, float]:
+    """Return what was learned and handed over."""
+    return {node: float(each["mean"][0]) for node, each in read_weights(Path(ended["state"]["file"])).state.items()}
 
 
 @pytest.mark.parametrize(
@@ -139,4 +195,5 @@ def test_other_code_than_that_of_the_session_is_not_trained(work: Work) -> None:
     assert _name("status", last.status) == "TRAIN_STATUS_ERROR"
     assert last.message.startswith("The code of node 'center' (")
     assert "has changed since the session loaded it: what would be trained is another pipeline." in last.message
-    assert ended["error"]["kind"] == "TrainingError"
+    assert (ended["error"]["kind"], ended["error"]["trace"]) == ("TrainingError", "")
+    assert ended.keys() == {"error"}

@@ -191,7 +191,8 @@ class Trainer:
 
     def _what_is_saved(self) -> dict[str, Any]:
         """Return what the session takes over from a training that did not come to its end, if that can be had."""
-        if self._session.pipeline is None:
+        # Nodes that were not given what those of the session know would have them forget it.
+        if not self._built:
             return {}
         try:
             return self._what_is_left()
