@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ProjectFileError
-from cuvis_ai_core.plugins.installing.pyproject import read_project, version_in
+from cuvis_ai_core.plugins.installing.pyproject import Project, read_project, version_in
 
 
 def project(folder: Path, extras: str, dependencies: str = "[]") -> Path:
@@ -92,3 +92,91 @@ def test_what_no_project_says_is_one_error(tmp_path: Path, lines: str) -> None:
         read_project(tmp_path)
     assert str(caught.value).replace("\n", "").isprintable()
     assert len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "is missing; plugins from Git must have one"),
+        ("[project", "cannot be read: "),
+        ("[tool.black]", "has no [project] table"),
+        ("[build-system]\nrequires = []", "has no [project] table"),
+        ('[build-system]\nbuild-backend = "setuptools.build_meta"', "has no [project] table"),
+        ("build-system = 7", "has no [project] table"),
+        ("project = 7", "has no [project] table"),
+        ('[project]\nversion = "1"', "has no name in its [project] table"),
+        ("[project]\nname = 7", "has no name in its [project] table"),
+        ('[project]\nname = ""', "has no name in its [project] table"),
+        ('[project]\nname = "-p"', "has a name that is none of a package: '-p'"),
+        ('[project]\nname = "p"\ndynamic = "version"', "has a 'dynamic' that is no list"),
+        ('[project]\nname = "p"\nrequires-python = "soon"', "has an invalid requires-python: 'soon'"),
+        ('[project]\nname = "p"\nrequires-python = 3', "has an invalid requires-python: 3"),
+        ('[project]\nname = "p"\nrequires-python = [3]', "has an invalid requires-python: [3]"),
+        (
+            f'[project]\nname = "p"\nrequires-python = "{" " * 4001}"',
+            "has a requires-python of more than 4000 characters",
+        ),
+        ('[project]\nname = "p"\noptional-dependencies = []', "has an 'optional-dependencies' that is no table"),
+        ('[project]\nname = "p"\ndependencies = "numpy"', "has dependencies that are no list: 'numpy'"),
+        (
+            '[project]\nname = "p"\noptional-dependencies.images = "numpy"',
+            "has dependencies that are no list: 'numpy'",
+        ),
+        ('[project]\nname = "p"\ndependencies = ["a b"]', "has an invalid dependency 'a b': "),
+        ('[project]\nname = "p"\ndependencies = [[]]', "has an invalid dependency []: "),
+        (f'[project]\nname = "p"\ndependencies = ["a{" " * 4000}"]', "has a dependency of more than 4000 characters"),
+        (f'[project]\nname = "p"\ndependencies = {["a"] * 1001}', "has more than 1000 dependencies"),
+        ('[project]\nname = "p"', "has no extra 'images'; it offers: none."),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_rule_that_a_project_file_breaks_is_said(tmp_path: Path, text: str | None, said: str) -> None:
+    """With the file, and what the least of such files has."""
+    path = tmp_path / "pyproject.toml"
+    if text is not None:
+        path.write_text(text)
+    extras = ("images",) if "images" in f"{text}{said}" else ()
+    with pytest.raises(ProjectFileError) as caught:
+        read_project(tmp_path, extras)
+    assert caught.value.message.startswith(f"{path} {said}")
+    assert caught.value.path == path
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(
+        "Correct 'extras'" if "no extra" in said else "A plugin's pyproject.toml needs at least:\n  [project]\n"
+    )
+
+
+def test_what_is_just_small_enough_is_read(tmp_path: Path) -> None:
+    """A thousand dependencies, and four thousand characters of one, or of the Python that it needs."""
+    long, many = f"a{' ' * 3999}", [f"a{number}" for number in range(1000)]
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "p"\ndependencies = {many}\n')
+    assert read_project(tmp_path).dependencies == tuple(many)
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nname = "p"\ndependencies = ["{long}"]\nrequires-python = ">=3{" " * 3997}"\n'
+    )
+    assert read_project(tmp_path) == Project("p", ">=3", ("a",))
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "{"p" * 200}"\n')
+    assert read_project(tmp_path) == Project("p" * 200, None, ())
+
+
+UNKNOWN = Project("", None, None)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"setup.py": ""}, UNKNOWN),
+        ({"setup.py": "", "pyproject.toml": "[tool.black]"}, UNKNOWN),
+        ({"setup.cfg": "", "pyproject.toml": "[tool.black]"}, UNKNOWN),
+        ({"pyproject.toml": '[build-system]\nbuild-backend = "poetry.core.masonry.api"'}, UNKNOWN),
+        ({"pyproject.toml": '[project]\nname = "p"\ndynamic = ["dependencies"]'}, Project("p", None, None)),
+        ({"pyproject.toml": '[project]\nname = "p"\ndynamic = ["optional-dependencies"]'}, Project("p", None, None)),
+        ({"pyproject.toml": '[project]\nname = "p"\ndynamic = ["version"]'}, Project("p", None, ())),
+        ({"setup.py": "", "pyproject.toml": '[project]\nname = "p"'}, Project("p", None, ())),
+    ],
+)
+def test_what_only_a_build_can_tell_is_left_open(tmp_path: Path, files: dict[str, str], found: Project) -> None:
+    """Where a back-end has it elsewhere, or says so; what is in the table is read."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert read_project(tmp_path) == found

@@ -163,6 +163,24 @@ def test_what_is_installed_is_named_whole(
     ]
 
 
+@pytest.mark.parametrize(
+    ("what", "shown"), [(["a==1", "WORK/a.whl", "b @ file:WORK/b.whl"], "a==1"), (["WORK/a.whl"], ".")]
+)
+def test_what_can_be_tried_by_hand_is_there_by_then(
+    asked: tuple[list[dict[str, Any]], Answers], uv: Callable[..., Uv], tmp_path: Path, what: list[str], shown: str
+) -> None:
+    """It names nothing that lies in a temporary folder."""
+    _, answers = asked
+    answers.append(("", "error: it is broken", 2))
+    program = uv()
+    with pytest.raises(InstallError) as caught:
+        program.install(tmp_path / "target", [each.replace("WORK", str(program.folder)) for each in what])
+    assert caught.value.hint == (
+        f"Try it by hand: uv pip install --no-deps --target EMPTY_FOLDER {shown}\n"
+        "If that fails too, take another version of the plugin."
+    )
+
+
 @pytest.mark.parametrize("offline", [False, True])
 def test_what_came_altered_from_a_cache_is_installed_again(
     asked: tuple[list[dict[str, Any]], Answers], uv: Callable[..., Uv], tmp_path: Path, *, offline: bool
