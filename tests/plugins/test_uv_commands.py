@@ -126,10 +126,17 @@ def test_what_authors_took_back_is_asked_for_version_by_version(
 
 
 def test_what_is_installed_is_named_whole(
-    asked: tuple[list[dict[str, Any]], Answers], uv: Callable[..., Uv], tmp_path: Path
+    asked: tuple[list[dict[str, Any]], Answers],
+    uv: Callable[..., Uv],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without dependencies into a directory, with them into an environment; what is locked has its hashes."""
+    """Without dependencies into a directory, with them into an environment; what is locked has its hashes.
+
+    What is built has what memory it likes, and sees the user's keys only where something comes from a repository.
+    """
     calls, _ = asked
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/x/agent")
     carried = Wheelhouse(tmp_path / "dependencies", tmp_path / "builds")
     carried.dependencies.mkdir()
     wheel = carried.dependencies / "b-2-py3-none-any.whl"
@@ -156,6 +163,9 @@ def test_what_is_installed_is_named_whole(
         "pip install --no-sources --python own a",
         "pip install --no-build --python own -- a --b",
     ]
+    limit = 4 * 2**30
+    assert [call["memory"] for call in calls] == [0, limit, 0, 0, limit, limit, limit]
+    assert ["SSH_AUTH_SOCK" in call["env"] for call in calls] == [False, True, False, True, True, True, True]
     assert (program.folder / "locked.txt").read_text().splitlines() == [
         "a==1 --hash=sha256:1 --hash=sha256:2",
         f"b @ {wheel.as_uri()} --hash=sha256:3 --hash={digest}",
@@ -218,13 +228,17 @@ def test_a_build_is_told_its_version_and_has_what_memory_it_likes(
         told = {name: each for name, each in calls[-1]["env"].items() if name.startswith("SETUPTOOLS_SCM")}
         assert told == ({"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {})
         assert (calls[-1]["memory"], calls[-1]["cwd"]) == (0, program.folder)
+    project.mkdir()
+    (project / "setup.cfg").write_text("[options]\ninstall_requires = a @ git+https://host/a\n")
+    assert program.build_wheel(project, version=None) == built
+    assert calls[-1]["memory"] == 0
     program.missing(["a"], [])
     assert calls[-1]["memory"] == 4 * 2**30
     uv(allowed=frozenset({"a"})).missing(["a"], [])
     assert calls[-1]["memory"] == 0
     with pytest.raises(BuildError, match=r"^Plugin 'echo' needs building: only its build back-end"):
         uv(dry=True).build_wheel(project, version=None)
-    assert len(calls) == 4
+    assert len(calls) == 5
 
 
 def test_offline_builds_find_what_was_carried_along(

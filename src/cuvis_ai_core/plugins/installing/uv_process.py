@@ -78,7 +78,8 @@ class UvProgram:
         words = {"build": 1, "pip": 2}.get(command[0], 0)
         if self.offline and self.wheelhouse and words:
             command = [*command[:words], *self._find_links(), *command[words:]]
-        builds = command[0] == "build" or "-e" in command or bool(self._built())
+        # Options that let some be built stand there also for what a lock file alone has as built.
+        builds = command[0] == "build" or bool({"-e", "--only-binary"} & {*command}) or bool(self._built())
         if (
             (command[0] == "build" or "-e" in command)
             and "--no-build" not in command
@@ -86,23 +87,34 @@ class UvProgram:
         ):
             # What builds the plugin is no dependency of it, and its code runs all the same.
             command = [*command[:words], "--no-build", *command[words:]]
-        # A dependency from a private repository needs the user's ssh and credentials, which builds else do not get.
-        builds = builds and not _names_a_repository(command)
+        fetches = _names_a_repository(command)
+        builds = builds or (fetches and "--no-build" not in command)
         command, folder = self._beside_number_sign(command)
-        finished = self.call([*options, *command], folder, told or {}, builds=builds)
+        finished = self.call([*options, *command], folder, told or {}, builds=builds, fetches=fetches)
         if finished.returncode:
             refuse_full_disk(finished.stderr, self.folder)
             raise self._failure(task, finished.stderr, by_hand)
         return finished.stdout, finished.stderr
 
-    def call(self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool) -> Finished:
-        """Run uv in a folder, whatever it answers."""
-        variables, settings = uv_environment(self.folder, builds=builds)
+    def call(
+        self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool, fetches: bool = False
+    ) -> Finished:
+        """Run uv in a folder, whatever it answers.
+
+        Args:
+            command: What follows `uv`.
+            folder: The folder.
+            told: Variables for a build.
+            builds: Whether something may be built.
+            fetches: Whether something may come from a repository.
+        """
+        # A dependency from a private repository needs the user's ssh and credentials, which builds else do not get.
+        variables, settings = uv_environment(self.folder, builds=builds and not fetches)
         with offered(settings, self.folder) as (place, handles):
             variables |= {"UV_CONFIG_FILE": place, **told}
             words = [_program(), *command]
             # A compiler may need any amount, and the limit would be inherited by it.
-            memory = 0 if builds or self._built() else _MEMORY
+            memory = 0 if builds else _MEMORY
             return run_program(
                 words, cwd=folder, env=variables, handles=handles, meanwhile=self.meanwhile, memory=memory
             )
