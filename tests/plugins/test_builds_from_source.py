@@ -160,7 +160,10 @@ def test_what_is_built_is_carried_in_a_bundle(
 ) -> None:
     """Its source, with all that its build needs: it is built where the bundle is unpacked, without a network."""
     make_wheel(sources, "cuvis-test-tool", "1.0", {"cuvis_test_tool.py": ""})
-    write_source(sources, more="import cuvis_test_tool\n", needs=["cuvis-test-tool"])
+    more = (
+        "import cuvis_test_tool\ndef get_requires_for_build_editable(settings=None):\n    return ['cuvis-test-gone']\n"
+    )
+    write_source(sources, more=more, needs=["cuvis-test-tool"])
     manifest = folder.parent / "plugins.yaml"
     manifest.write_text(f"plugins:\n  echo: {{path: ./{folder.name}, provides: [echo_plugin.nodes.Echo]}}\n")
     archive = tmp_path / "all.tar.gz"

@@ -103,6 +103,7 @@ def _bundled(place: Path, git_host: GitHost, make_wheel: MakeWheel, *, process: 
         path = made.manifest.parent / "mine" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (made.manifest.parent / "mine/table.csv").write_text("1,2\n" * 2**16)
     (made.manifest.parent / "mine/.venv").mkdir()
     (made.manifest.parent / "mine/.venv/big").write_text("not carried")
     made.manifest.write_text(
@@ -231,6 +232,28 @@ def test_a_file_that_is_in_the_way_is_not_overwritten(bundle: Path, tmp_path: Pa
     assert "pyproject.toml is in the way" in result.stderr
     assert sorted((tmp_path / "out").rglob("*")) == [tmp_path / "out/mine", tmp_path / "out/mine/pyproject.toml"]
     assert sorted(path.name for path in cache.iterdir()) == [".locks", ".tmp", "README"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files")
+def test_a_manifest_is_there_once_all_that_it_names_is(bundle: Path, tmp_path: Path, cache: Path) -> None:
+    """Where the disk is full before, nothing of half a file is left; it is unpacked once there is room."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "out"
+    with open_bundle(bundle, Store(cache)) as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, before[1]))
+        try:
+            with pytest.raises(BundleError, match=r"table\.csv cannot be written: File too large"):
+                opened.unpack(out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (out / "mine/pyproject.toml").exists()
+    assert not (out / "mine/table.csv").exists()
+    assert not (out / "plugins.yaml").exists()
+    with open_bundle(bundle, Store(cache)) as opened:
+        assert opened.unpack(out).plugins == ("remote", "local")
+    assert (out / "mine/table.csv").stat().st_size == 2**18
 
 
 @pytest.mark.parametrize("name", ["plugins.yaml", "notes.txt", "empty.tar.gz", "folder"])

@@ -266,9 +266,18 @@ def _write(files: Mapping[Path, Path], output: Path) -> None:
         for target in sorted(files, key=lambda target: (target == output / MANIFEST, target)):
             if not os.path.lexists(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # A copy, not a rename: the folder may be on another disk than the cache.
-                shutil.copy2(files[target], target)
+                _copy(files[target], target)
     except OSError as error:
         raise BundleError(
             f"{error.filename or output} cannot be written: {error.strerror or error}.", hint=_ELSEWHERE
         ) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or leave nothing of it: half of one would be in the way of the next unpacking."""
+    try:
+        # A copy, not a rename: the folder may be on another disk than the cache.
+        shutil.copy2(source, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
