@@ -299,3 +299,54 @@ def test_a_repository_is_asked_for_its_tags(tmp_path: Path, git_host: GitHost) -
     for ask in (lambda: remote_tags(gone), lambda: remote_commit(gone, "v1")):
         with pytest.raises(SourceError, match="could not ask"):
             ask()
+
+
+@pytest.mark.parametrize(("path", "what"), [("a file", "is a file, not a folder"), ("gone", "does not exist")])
+def test_a_path_that_is_no_folder_is_said(tmp_path: Path, path: str, what: str) -> None:
+    """With what a path counts from."""
+    (tmp_path / "a file").touch()
+    with pytest.raises(LocalPathError) as caught:
+        local_source(tmp_path / path)
+    assert caught.value.message == f"The path {tmp_path / path} {what}."
+    assert caught.value.location == str(tmp_path / path)
+    assert local_source(tmp_path) == Source(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["git", "path"])
+def test_a_subdirectory_is_a_folder_in_what_was_fetched(
+    tmp_path: Path, write_files: Callable[[Path, Files], Path], kind: str
+) -> None:
+    """Which may be a link, that leads out of a local folder alone; projects that there are are named."""
+    files = dict.fromkeys(("b/pyproject.toml", "a/x/pyproject.toml", "a/x/y/pyproject.toml", "file"), "")
+    folder = write_files(tmp_path / "top", files)
+    for name, place in (("inside", "b"), ("outside", "..")):
+        (folder / name).symlink_to(place)
+    where = {"repo": "https://me:secret@host/x.git", "tag": "v1"} if kind == "git" else {"path": str(folder)}
+    source = Source(folder, "a" * 40, "") if kind == "git" else Source(folder)
+    shown = "https://host/x.git v1" if kind == "git" else str(folder)
+
+    def found(subdirectory: str | None) -> Path:
+        more = {"subdirectory": subdirectory} if subdirectory else {}
+        return project_folder(parse_plugin("x", {**where, **more, "provides": ["x.Node"]}, base=Path()), source)
+
+    assert found(None) == folder
+    assert found("a/x") == folder / "a/x"
+    assert found("inside") == folder / ("inside" if kind == "git" else "b")
+    wrong = {"file": "is a file, not a folder", "gone": "does not exist"}
+    if kind == "git":
+        wrong["outside"] = "is a link that leads out of the checkout"
+    else:
+        assert found("outside") == tmp_path
+    for name, what in wrong.items():
+        with pytest.raises(SourceError if kind == "git" else LocalPathError) as caught:
+            found(name)
+        assert caught.value.message == f"The subdirectory '{name}' of {shown} {what}."
+        assert caught.value.hint is not None
+        assert caught.value.hint.endswith("folders with a pyproject.toml there: a/x, b, inside.")
+        assert caught.value.location == shown
+    (folder / "inside").unlink()
+    remove_tree(folder / "a")
+    remove_tree(folder / "b")
+    with pytest.raises((SourceError, LocalPathError)) as caught:
+        found("gone")
+    assert str(caught.value.hint).endswith("there: none.")

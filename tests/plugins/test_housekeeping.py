@@ -85,6 +85,7 @@ def test_what_another_process_uses_is_kept_with_a_warning_that_names_it(
     for said in warnings:
         assert f"process {other_process.pid} ({sys.executable} -c)" in said
         assert "is kept" in said
+        assert said.endswith("To remove it, first end it, and try again.")
     other_process.communicate()
     assert [each.kind for each in clear(store, "echo")] == ["checkout", "target"]
     assert names(cache) == []
@@ -391,3 +392,68 @@ def test_wheels_of_bundles_go_with_everything_only(cache: Path) -> None:
     assert prune(store, unused_for=0) == prune(store, max_size=0) == clear(store, "wheels") == clear(store, "") == []
     assert [each.kind for each in clear(store)] == ["wheels"]
     assert store.wheels is None
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Store:
+    """Return a cache with three entries of 100 bytes each, used one, two and three hours ago, and wheels of 50."""
+    for hours, name in ((2, "two"), (1, "one"), (3, "three")):
+        target = tmp_path / f".targets/{name}@0011/pins"
+        (target / "below").mkdir(parents=True)
+        (target / "file").write_bytes(b"x" * 40)
+        (target / "below/file").write_bytes(b"x" * 60)
+        (tmp_path / f".uses/.targets/{name}@0011/pins").mkdir(parents=True)
+        (tmp_path / f".uses/.targets/{name}@0011/pins/last").touch()
+        os.utime(tmp_path / f".uses/.targets/{name}@0011/pins/last", (time.time() - 3600 * hours,) * 2)
+    (tmp_path / ".wheels/00").mkdir(parents=True)
+    (tmp_path / ".wheels/00/a-1.zip").write_bytes(b"x" * 50)
+    return Store(tmp_path)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("limits", "removed"),
+    [
+        ({"max_size": 350}, []),
+        ({"max_size": 349}, ["three"]),
+        ({"max_size": 250}, ["three"]),
+        ({"max_size": 249}, ["three", "two"]),
+        ({"max_size": 0}, ["three", "two", "one"]),
+        ({"unused_for": 2.5 * 3600}, ["three"]),
+        ({"unused_for": 2.5 * 3600, "max_size": 300}, ["three"]),
+        ({"unused_for": 2.5 * 3600, "max_size": 249}, ["three", "two"]),
+        ({"unused_for": 1.5 * 3600, "max_size": 340}, ["three", "two"]),
+        ({}, []),
+    ],
+)
+def test_what_is_pruned_is_no_more_than_is_asked(
+    three: Store, limits: dict[str, float], removed: list[str], *, dry_run: bool
+) -> None:
+    """What was used longest ago first; wheels count, and stay."""
+    found = prune(three, dry_run=dry_run, **limits)  # type: ignore[arg-type]
+    assert [(each.plugin, each.kind, each.size) for each in found] == [(name, "target", 100) for name in removed]
+    left = sorted(each.plugin for each in entries(three))
+    assert left == sorted(["", *({"one", "two", "three"} - (set() if dry_run else {*removed}))])
+
+
+def test_a_link_counts_as_itself(tmp_path: Path) -> None:
+    """Wherever it leads."""
+    target = tmp_path / ".targets/x@0011/pins"
+    target.mkdir(parents=True)
+    (target / "file").write_bytes(b"x" * 1000)
+    (target / "link").symlink_to("file")
+    assert [each.size for each in entries(Store(tmp_path))] == [1004]
+
+
+def test_each_process_that_uses_an_entry_is_named_once(tmp_path: Path) -> None:
+    """However often; what is no use is none."""
+    uses = [entries_in_use.Uses() for _ in range(2)]
+    for each in uses:
+        each.begin(tmp_path)
+    for name in ("last", "removing", "a-b-c", "1-2", "1-2-3-4"):
+        (tmp_path / name).touch()
+    assert list(map(str, entries_in_use.users(tmp_path))) == [f"process {os.getpid()} (this process)"]
+    uses[0].release()
+    assert len(entries_in_use.users(tmp_path)) == 1
+    uses[1].release()
+    assert entries_in_use.users(tmp_path) == []

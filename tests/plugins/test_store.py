@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cuvis_ai_core.errors import StoreError
 from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, long_hash, short_hash
+from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, long_hash, short_hash
 
 
 def test_the_folder_is_chosen_by_call_then_by_variable_then_by_home(
@@ -251,3 +252,84 @@ def test_work_in_progress_of_a_killed_process_is_removed_by_the_next(tmp_path: P
     living.communicate()
     with Store(tmp_path).workspace() as own:
         assert sorted(path.name for path in (tmp_path / ".tmp").iterdir()) == sorted([own.name, f"{own.name}.lock"])
+
+
+def test_a_lock_that_lost_its_folder_goes_after_an_hour(tmp_path: Path) -> None:
+    """Just made it belongs to somebody who is about to make the folder; a folder without a lock has no owner."""
+    work = tmp_path / ".tmp"
+    for name in ("later", "alone"):
+        (work / name).mkdir(parents=True)
+    for name in ("fresh.lock", "forgotten.lock", "later.lock"):
+        (work / name).touch()
+    for name, seconds in (("fresh.lock", 3500), ("forgotten.lock", 3700)):
+        os.utime(work / name, (time.time() - seconds,) * 2)
+    Store(tmp_path).sweep()
+    assert [path.name for path in work.iterdir()] == ["fresh.lock"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "kept"), [("v" * 120, True), ("v" * 121, False), ("é" * 60, True), ("é" * 61, False), ("/" * 41, False)]
+)
+def test_a_tag_that_is_too_long_for_a_folder_has_a_short_one(tag: str, kept: bool) -> None:  # noqa: FBT001
+    """Of its own, which no tag is written as; another repository's is longer by a hash."""
+    store = Store(Path("/cache"))
+    plain, other = store.checkouts("plugin", tag, "http://host/x.git")
+    assert (plain.name == f"plugin@{tag}") is kept
+    assert len(plain.name.encode()) <= 128
+    assert other.name.startswith(f"{plain.name}+")
+    assert len(other.name) == len(plain.name) + 9
+    assert store.checkouts("plugin", f"{tag[:-1]}w", "http://host/x.git")[0] != plain
+    assert store.checkouts("plugin", plain.name.partition("@")[2], "http://host/x.git")[0] != plain or kept
+    assert store.checkouts("plugin", tag, "http://host/y.git") != (plain, other)
+
+
+def test_only_a_tag_that_is_surely_not_there_is_lacking(tmp_path: Path) -> None:
+    """Of an entry that nobody has checked; what is none may be anything."""
+    store = Store(tmp_path)
+    (tmp_path / "x@v1").mkdir()
+    assert store.lacks("x", {"tag": "v2"})
+    assert store.lacks("y", {"tag": "v1"})
+    for name, entry in (
+        ("x", {"tag": "v1"}),
+        (7, {"tag": "v2"}),
+        ("x", {"tag": 2}),
+        ("x", {}),
+        ("x", "v2"),
+        ("x", None),
+    ):
+        assert not store.lacks(name, entry)
+
+
+def test_a_new_cache_says_what_it_is(tmp_path: Path) -> None:
+    """In a file that stays as somebody wrote it."""
+    store = Store(tmp_path / "below/cache")
+    with store.lock("x"):
+        assert "safe to delete" in (store.root / "README").read_text()
+    (store.root / "README").write_text("mine")
+    with store.lock("x"), store.workspace():
+        assert (store.root / "README").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("entry", "out"), [("cache/x", False), ("cache/inside", False), ("cache/outside", True), ("cache/beside", True)]
+)
+def test_an_entry_that_lies_elsewhere_leads_out(tmp_path: Path, entry: str, out: bool) -> None:  # noqa: FBT001
+    """By way of a link, also to a folder whose name begins as that of the cache."""
+    root = tmp_path / "cache"
+    for folder in ("cache/x", "cache-other/x", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, place in (("inside", "x"), ("outside", "../elsewhere"), ("beside", "../cache-other/x")):
+        (root / name).symlink_to(place)
+    assert leads_out(tmp_path / entry, root) is out
+    (tmp_path / "link").symlink_to("cache")
+    assert leads_out(tmp_path / entry, tmp_path / "link") is out
+
+
+@pytest.mark.parametrize(("ago", "goes_on"), [(55, True), (65, False), (-55, True), (-65, False)])
+def test_somebody_is_removing_an_entry_for_a_minute_at_most(tmp_path: Path, ago: int, goes_on: bool) -> None:  # noqa: FBT001
+    """The clock of a file server may be ahead of this one as well as behind."""
+    folder = tmp_path / "entry"
+    with entries_in_use.removing(folder):
+        os.utime(folder / "removing", (time.time() - ago,) * 2)
+        assert entries_in_use.being_removed(folder) is goes_on
+    assert not entries_in_use.being_removed(folder)
