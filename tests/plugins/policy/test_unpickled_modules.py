@@ -1,6 +1,7 @@
 """A plugin that a file brings back is under the policy of now, as one that is loaded."""
 
 import gc
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +46,25 @@ def test_what_the_policy_refuses_is_not_brought_back(
     with pytest.raises(PluginModuleError, match=r"is not in .* either") as caught:
         revive(f"{package}x", cache)
     assert caught.value.name == f"{package}x"
+
+
+def test_what_was_chosen_for_another_environment_is_not_brought_back(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], cache: Path
+) -> None:
+    """It may lack what is not here; in whatever company it was chosen here, it is."""
+    registry.load_plugin("echo", {"path": str(local_plugin()), "provides": ["echo_plugin.nodes.Echo"]})
+    package = private_package(registry.get("Echo").__module__)
+    assert package is not None
+    registry.unload_plugin("echo")
+    gc.collect()
+    (marker,) = cache.glob(".targets/*/*/cuvis-target.json")
+    said = json.loads(marker.read_text())
+    (host,) = said["hosts"]
+    marker.write_text(json.dumps({**said, "hosts": [f"another:{host}", f"another{host}"]}))
+    with pytest.raises(PluginModuleError) as caught:
+        revive(package, cache)
+    assert f"is in the plugin cache {cache} for another environment only." in caught.value.message
+    assert f"names a class of plugin '{said['title']}'" in caught.value.message
+    assert (caught.value.plugin, caught.value.name) == ("echo", package)
+    marker.write_text(json.dumps({**said, "hosts": ["another", f"{host}:company"]}))
+    revive(package, cache).release()
