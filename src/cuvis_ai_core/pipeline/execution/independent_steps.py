@@ -7,9 +7,12 @@ threads. A step waits for those whose outputs it reads, and for those before it 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cuvis_ai_core.node.proxy_nodes import Elsewhere, process_of
-from cuvis_ai_core.pipeline.execution.step import Step
+
+if TYPE_CHECKING:
+    from cuvis_ai_core.pipeline.execution.plan import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Lanes:
     reads: tuple[tuple[int, ...], ...]
 
 
-def find_lanes(steps: Sequence[Step], nodes: Mapping[str, object]) -> Lanes | None:
+def find_lanes(steps: "Sequence[Step]", nodes: Mapping[str, object]) -> Lanes | None:
     """Return which steps go on at once, or None where the graph has them go on one after the other.
 
     Args:

@@ -7,9 +7,8 @@ from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.proxy_nodes import is_elsewhere
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.plan import Plan
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, Lent, arrays_in, span_of, written_by_line
-from cuvis_ai_core.pipeline.execution.step import Step
 
 
 def refuse_written(step: Step, plan: Plan, values: list[Value], lent: Iterable[Lent]) -> None:

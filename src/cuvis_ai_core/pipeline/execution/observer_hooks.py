@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.plan import Plan
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 from cuvis_ai_core.pipeline.execution.run_request import Address
-from cuvis_ai_core.pipeline.execution.step import Step
 from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 
 _Result = TypeVar("_Result")
@@ -135,7 +134,7 @@ def _observed_step(
     about: Mapping[str, object],
     settle: Callable[[], None],
 ) -> None:
-    from cuvis_ai_core.pipeline.execution.run import run_step
+    from cuvis_ai_core.pipeline.execution.step import run_step
 
     def work() -> None:
         run_step(step, plan, values)

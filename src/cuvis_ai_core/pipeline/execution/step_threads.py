@@ -10,8 +10,7 @@ from typing import TypeAlias
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.gradient_modes import gradient_mode
 from cuvis_ai_core.pipeline.execution.independent_steps import Lanes
-from cuvis_ai_core.pipeline.execution.plan import Plan
-from cuvis_ai_core.pipeline.execution.step import Step
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 
 Run: TypeAlias = Callable[[Step], None]
 

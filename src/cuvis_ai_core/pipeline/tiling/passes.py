@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cuvis_ai_core.node.tiling_declaration import Tiling
-from cuvis_ai_core.pipeline.execution.plan import Plan
-from cuvis_ai_core.pipeline.execution.step import Step
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)

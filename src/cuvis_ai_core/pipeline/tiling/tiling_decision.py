@@ -10,10 +10,10 @@ from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.tiling_declaration import tiling_of
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
-from cuvis_ai_core.pipeline.execution.plan import Plan
-from cuvis_ai_core.pipeline.execution.run import answers_of, prepare, run_step
+from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.run import answers_of, prepare
 from cuvis_ai_core.pipeline.execution.run_request import Address
-from cuvis_ai_core.pipeline.execution.step import Step
+from cuvis_ai_core.pipeline.execution.step import run_step
 from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory
 from cuvis_ai_core.pipeline.tiling.passes import make_schedule
