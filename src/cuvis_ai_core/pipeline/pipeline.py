@@ -32,11 +32,12 @@ from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_c
 from cuvis_ai_core.pipeline.file.writer import save_pipeline
 from cuvis_ai_core.pipeline.graph import Edge, Graph, NodeView
 from cuvis_ai_core.pipeline.node_construction import build_nodes, make_nodes
+from cuvis_ai_core.pipeline.node_lifecycle import close_nodes
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 from cuvis_ai_core.pipeline.published_methods import PublishedMethods
 from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode, outline_nodes
 from cuvis_ai_core.pipeline.untrained import still_untrained
-from cuvis_ai_core.pipeline.weights.node_weights import apply_state, close_nodes, collect_state
+from cuvis_ai_core.pipeline.weights.node_weights import apply_state, collect_state
 from cuvis_ai_core.pipeline.weights.weights_file import read_state
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ class PublishedMethods(ProfiledMethods):
         Raises:
             PipelineError: It cannot be read by torch's rules for weights.
         """
-        from cuvis_ai_core.pipeline.weights.weights_file import trainer_state
+        from cuvis_ai_core.pipeline.weights.torch_file import trainer_state
 
         del device
         return trainer_state(Path(checkpoint_path))
@@ -277,7 +277,7 @@ class PublishedMethods(ProfiledMethods):
         Raises:
             NodeRunError: A node failed.
         """
-        from cuvis_ai_core.pipeline.inference_preparation import prepare_nodes
+        from cuvis_ai_core.pipeline.node_lifecycle import prepare_nodes
 
         prepare_nodes(cast("Pipeline", self))
 

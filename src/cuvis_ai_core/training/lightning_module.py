@@ -17,7 +17,7 @@ from cuvis_ai_schemas.execution import Context
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.plain_values import decode
-from cuvis_ai_core.pipeline.weights.weights_file import for_torch
+from cuvis_ai_core.pipeline.weights.torch_file import for_torch
 from cuvis_ai_core.training.balanced_sampling import balanced_chances
 from cuvis_ai_core.training.batch_step import LOSS, Measured
 from cuvis_ai_core.training.best_checkpoints import Best

@@ -11,7 +11,8 @@ from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.hyper_parameters import holds_unwritable, plain
 from cuvis_ai_core.pipeline.file.interpolation import hide_environment
 from cuvis_ai_core.pipeline.weights.node_weights import check_state
-from cuvis_ai_core.pipeline.weights.weights_file import SAFETENSORS, SUFFIXES, TORCH, State, write_weights
+from cuvis_ai_core.pipeline.weights.stored_arrays import State
+from cuvis_ai_core.pipeline.weights.weights_file import SAFETENSORS, SUFFIXES, TORCH, write_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

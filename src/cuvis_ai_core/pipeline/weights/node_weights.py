@@ -8,7 +8,8 @@ from typing import Any
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import CuvisError, PipelineError
 from cuvis_ai_core.node.array_libraries import converter_of
-from cuvis_ai_core.pipeline.weights.weights_file import State, for_torch, is_extra
+from cuvis_ai_core.pipeline.weights.stored_arrays import State
+from cuvis_ai_core.pipeline.weights.torch_file import for_torch, is_extra
 
 logger = logging.getLogger(__name__)
 
@@ -89,18 +90,6 @@ def check_state(nodes: Nodes) -> None:
             except PipelineError as error:
                 error.message = error.message.replace("cannot be saved", "could not be saved after a training", 1)
                 raise
-
-
-def close_nodes(nodes: Nodes) -> None:
-    """Call `cleanup` and `close` of the nodes that have them; what one raises is logged."""
-    for name, node in nodes.items():
-        for method in ("cleanup", "close"):
-            if callable(end := getattr(node, method, None)):
-                try:
-                    end()
-                except Exception:
-                    # What one raises keeps none of the others from ending.
-                    logger.exception("node '%s' failed in %s", name, method)
 
 
 def _check_is_read_back(name: str, node: Any, key: str) -> None:

@@ -1,6 +1,7 @@
-"""What a file of torch holds beside weights, where torch refuses to read it: which class, and under which key.
+"""What a file of torch holds that is no weights: classes, and under which key; and what would grow in memory.
 
-The file is taken apart with stand-ins in the place of every class and function, so that nothing in it is run.
+A file that torch refuses is taken apart with stand-ins in the place of every class and function, so that nothing in it
+is run.
 """
 
 import pickle
@@ -12,6 +13,12 @@ from typing import IO, Any, Final, Self
 
 _MOST: Final = 100_000
 """Values that are looked at."""
+
+_MOST_VALUES: Final = 1_000_000
+"""Of one entry of a node's state, beside the numbers in arrays."""
+
+_REPEATED: Final = 64 * 1024**2
+"""Bytes by which a tensor may be larger than what is stored of it: of one that repeats a number, torch keeps one."""
 
 _LONGEST: Final = 64 * 1024**2
 _OLD_PICKLES: Final = 4
@@ -106,3 +113,40 @@ def _walk(content: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(value, list | tuple | set | frozenset):
             parts = enumerate(value)
         waiting += [(f"{key}.{name}" if key else str(name), each) for name, each in parts]
+
+
+def refuse_packed(path: Path) -> None:
+    """Refuse an archive that is larger inside: torch packs nothing.
+
+    Raises:
+        ValueError: It is.
+        OSError: It cannot be read.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(each.file_size for each in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it is packed")
+
+
+def refuse_growth(value: Any) -> None:
+    """Refuse what is small in the file and large in memory: lists of the same lists, tensors that repeat one number.
+
+    Raises:
+        ValueError: It is such.
+    """
+    waiting, count = [value], 0
+    while waiting:
+        each = waiting.pop()
+        count += 1
+        if count + len(waiting) > _MOST_VALUES:
+            raise ValueError(f"it comes to more than {_MOST_VALUES} values beside arrays")
+        if isinstance(each, Mapping):
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif _is_strided(each) and each.numel() * each.element_size() > each.untyped_storage().nbytes() + _REPEATED:
+            raise ValueError(f"it has {each.numel()} numbers, and the file has fewer")
+
+
+def _is_strided(value: Any) -> bool:
+    return str(getattr(value, "layout", "")) == "torch.strided"

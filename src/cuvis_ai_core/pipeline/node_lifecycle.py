@@ -1,6 +1,8 @@
-"""What nodes make of weights and device before the first inference."""
+"""What nodes are told around the runs of a pipeline: to prepare before the first inference, to let go at the end."""
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import CuvisError, NodeRunError, RemoteError
 from cuvis_ai_core.node.base import overrides
@@ -8,6 +10,8 @@ from cuvis_ai_core.node.gradient_modes import without_gradients
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 _METHOD = "prepare_inference"
 
@@ -38,3 +42,15 @@ def prepare_nodes(pipeline: "Pipeline") -> None:
                 node=name,
                 place=place,
             ) from error
+
+
+def close_nodes(nodes: Mapping[str, Any]) -> None:
+    """Call `cleanup` and `close` of the nodes that have them; what one raises is logged."""
+    for name, node in nodes.items():
+        for method in ("cleanup", "close"):
+            if callable(end := getattr(node, method, None)):
+                try:
+                    end()
+                except Exception:
+                    # What one raises keeps none of the others from ending.
+                    logger.exception("node '%s' failed in %s", name, method)

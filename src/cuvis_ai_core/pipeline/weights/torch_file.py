@@ -1,0 +1,147 @@
+"""Files of torch, read by its rules for weights and written: those of weights, `.pt`, and whatever a training saved.
+
+One of weights has the published layout `{"state_dict": {node: {key: tensor}}, "metadata": {...}}`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.pipeline.weights.pickle_inspection import refuse_growth, refuse_packed, refused_part
+from cuvis_ai_core.pipeline.weights.plain_values import decode, encode
+from cuvis_ai_core.pipeline.weights.stored_arrays import State, Weights, as_tensor, import_torch, is_array, one_line
+
+_METADATA: Final = "metadata"
+
+EXTRA_STATE: Final = "_extra_state"
+"""The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
+
+
+def trainer_state(path: Path) -> dict[str, Any]:
+    """Return what a file of a training says beside weights, the metadata in any case; nothing in it is executed.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights.
+        MissingExtraError: torch is not installed.
+    """
+    content = load_torch(path)
+    known = content if isinstance(content, Mapping) else {}
+    found = {key: known[key] for key in ("optimizer_state", "scheduler_state") if key in known}
+    return {"metadata": known.get("metadata", {}), **found}
+
+
+def load_torch(path: Path) -> Any:
+    """Return the content of a file of torch, of which nothing is executed.
+
+    Raises:
+        PipelineError: It cannot be read by torch's rules for weights.
+        MissingExtraError: torch is not installed.
+    """
+    torch = import_torch(f"'{path}' is a file of torch")
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise PipelineError(f"There is no file of weights '{path}'.", path=path)
+    try:
+        refuse_packed(path)
+        # Said, though it is the default: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD changes what is not said.
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
+    except Exception as error:  # torch has no type of its own for a broken file
+        problem = "the file is damaged, or none of torch"
+        if "Unsupported" in str(error) or "weights_only" in str(error):
+            problem = f"the file holds {refused_part(path) or 'other objects than weights'}, which may run code"
+        raise PipelineError(f"Weights '{path}' cannot be read: {problem}.", path=path) from error
+    return content
+
+
+def read_torch(path: Path) -> Weights:
+    """Return the content of a `.pt` file of weights.
+
+    Raises:
+        PipelineError: The file cannot be read, or does not have the layout of weights.
+        MissingExtraError: torch is not installed.
+    """
+    content = load_torch(path)
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(each, Mapping) for each in state.values()):
+        raise PipelineError(
+            f"'{path}' holds no weights of a pipeline: these are {{'state_dict': {{node: {{key: tensor}}}}}}.",
+            hint="The state of a single module is loaded by the node that owns it.",
+            path=path,
+        )
+    metadata = content.get(_METADATA)
+    decoded: dict[str, dict[str, Any]] = {
+        str(node): {str(key): decoded_value(path, f"{node}.{key}", value) for key, value in values.items()}
+        for node, values in state.items()
+    }
+    return Weights(decoded, metadata if isinstance(metadata, Mapping) else {})
+
+
+def decoded_value(path: Path, name: str, value: Any) -> Any:
+    """Return a value of a node's state as it was before it was written.
+
+    Raises:
+        PipelineError: It is none, or small in the file and large in memory.
+    """
+    try:
+        refuse_growth(value)
+        return decode(value)
+    except PipelineError as error:
+        error.message, error.path = f"{path}: {error.message}", path
+        raise
+    except Exception as error:  # whatever a value says of itself that is not so
+        raise PipelineError(
+            f"Weights '{path}' cannot be read: '{name}' is no value of a node: {one_line(error)}.", path=path
+        ) from error
+
+
+def write_torch(file: BinaryIO, state: State, metadata: Mapping[str, Any]) -> None:
+    """Write a `.pt` file of weights.
+
+    Raises:
+        PipelineError: It cannot hold a value.
+        MissingExtraError: torch is not installed.
+    """
+    torch = import_torch("Weights in a .pt file are tensors of torch")
+    content = {
+        node: {key: for_torch(node, key, value) for key, value in values.items()} for node, values in state.items()
+    }
+    torch.save({"state_dict": content, _METADATA: dict(metadata)}, file)
+
+
+def for_torch(node: str, key: str, value: Any) -> Any:
+    """Return a value of a node's state as a file of torch holds it.
+
+    Raises:
+        PipelineError: It cannot hold such a value.
+    """
+    if is_array(value) and not is_extra(key):
+        return as_tensor(import_torch("Weights in a .pt file are tensors of torch"), f"{node}.{key}", value)
+    try:
+        return encode(value, f"'{key}'")
+    except PipelineError as error:
+        raise PipelineError(
+            f"The state of node '{node}' cannot be saved: {error.message}", hint=error.hint, node=node
+        ) from error
+
+
+def savable(state: State) -> tuple[State, list[str]]:
+    """Return the part of a state that a file of torch can hold, and `node.key` of what it cannot."""
+    kept: dict[str, dict[str, Any]] = {}
+    left: list[str] = []
+    for node, values in state.items():
+        for key, value in values.items():
+            try:
+                for_torch(node, key, value)
+            except PipelineError:
+                left.append(f"{node}.{key}")
+            else:
+                kept.setdefault(node, {})[key] = value
+    return kept, left
+
+
+def is_extra(key: str) -> bool:
+    """Tell whether a key of a state is that of what `get_extra_state` returns, which comes back as it was."""
+    return key.rpartition(".")[2] == EXTRA_STATE
