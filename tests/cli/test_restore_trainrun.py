@@ -139,7 +139,7 @@ def test_thresholds_are_calibrated(restore: Run, write_yaml: Run, monkeypatch: p
     for file in ("pipeline.yaml", "trained_models/scores_restored.yaml"):
         written = yaml.safe_load(Path("trained", file).read_text(encoding="utf-8"))["nodes"][-1]["hparams"]
         assert written["threshold"] == pytest.approx(float(told), rel=1e-4)
-    from cuvis_ai_core.training.trained_pipeline import build_pipeline
+    from cuvis_ai_core.training.trainrun_pipeline import build_pipeline
 
     used = []
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.errors import NodeRunError, TrainRunError
-from cuvis_ai_core.training.batch_step import Measured, Measuring, check_node, names_of, pixels_in
+from cuvis_ai_core.training.batch_step import Measured, Measuring, pixels_in
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.monitored_metric import check_monitors, direction, unknown_monitor
-from cuvis_ai_core.training.published_config_conversion import training_config
+from cuvis_ai_core.training.named_nodes import check_node, names_of
+from cuvis_ai_core.training.published_training_config import training_config
 from cuvis_ai_core.training.small_batches import too_few
 
 

@@ -10,7 +10,7 @@ import yaml
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
 from cuvis_ai_core.training.config import CheckpointConfig, DataConfig, TrainingConfig, TrainRunConfig
-from cuvis_ai_core.training.published_trainer_config import TrainerConfig
+from cuvis_ai_core.training.published_training_config import TrainerConfig
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
 pytest.importorskip("torch")
@@ -297,7 +297,7 @@ def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: p
     from spectral.io import envi
 
     from cuvis_ai_core import NodeRegistry
-    from cuvis_ai_core.training.cube_splits import Parts
+    from cuvis_ai_core.training.data_splits import Parts
 
     envi.save_image(tmp_path / "scene.hdr", np.ones((2, 3, 4), np.float32))
     data = {"cubes": ["scene.hdr", "scene.img"], "train_ids": [0], "val_ids": [1]}

@@ -133,7 +133,7 @@ _OF_SCHEMAS: Final = {
     "LearningRateMonitorConfig": "cuvis_ai_schemas.training",
     "ModelCheckpointConfig": "cuvis_ai_schemas.training",
     "PipelineMetadata": "cuvis_ai_schemas.pipeline",
-    "TrainerConfig": "cuvis_ai_core.training.published_trainer_config",
+    "TrainerConfig": "cuvis_ai_core.training.published_training_config",
 }
 """Published names that are those of the schemas, each with its home."""
 

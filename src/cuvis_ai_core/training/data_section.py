@@ -84,15 +84,6 @@ class DataConfig(Section):
             return None
         return list(given[split] or ())
 
-    def share(self, split: str, count: int) -> range | None:
-        """Return the numbers of the cubes in a part of the data by its share; None where there are no shares."""
-        if self.train_split is None and self.val_split is None:
-            return None
-        first = round(count * (self.train_split or 0))
-        # Rounding twice may go one beyond: 0.5 and 0.5 of 3.
-        second = min(count, first + round(count * (self.val_split or 0)))
-        return {"train": range(first), "val": range(first, second), "test": range(second, count)}[split]
-
     def annotations(self, split: str) -> str | None:
         """Return where the annotations of a part of the data are."""
         if isinstance(self.masks, dict):

@@ -1,13 +1,18 @@
-"""The batches of an epoch: their order, and the last short one."""
+"""The batches of an epoch: their order, the last short one, and threads that read them before they are asked for."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from itertools import islice
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
 from cuvis_ai_core.data.dataset_batches import AnyBatches
-from cuvis_ai_core.training.read_ahead import read_ahead
+
+Part = TypeVar("Part")
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Epochs:
             self._only = self._only or list(self._batches)
             yield from self._only
         else:
-            yield from read_ahead(self._one, self._cut(self._numbers()), self._readers)
+            yield from _read_ahead(self._one, self._cut(self._numbers()), self._readers)
 
     def _numbers(self) -> Sequence[int]:
         numbers = np.asarray(self._batches.numbers)
@@ -90,3 +95,27 @@ class Epochs:
 
     def _one(self, numbers: Sequence[int]) -> Any:
         return next(iter(replace(self._batches, numbers=numbers)))
+
+
+def _read_ahead(read: Callable[[Part], Batch], parts: Sequence[Part], readers: int) -> Iterator[Batch]:
+    """Yield what is read of each part, in their order.
+
+    Args:
+        read: Reads one part.
+        parts: The parts.
+        readers: How many threads read ahead, each one part; 0 reads a part when it is asked for.
+    """
+    if not readers:
+        yield from map(read, parts)
+        return
+    # Threads, no processes: readers of plugins need not be pickled, nothing is forked beside torch's own threads,
+    # and reading and unpacking files lets other threads run.
+    with ThreadPoolExecutor(readers, thread_name_prefix="cubes") as pool:
+        waiting: deque[Future[Batch]] = deque()
+        remaining = iter(parts)
+        # As many as there are readers: all batches at once would be in memory together.
+        waiting.extend(pool.submit(read, part) for part in islice(remaining, readers))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(read, part) for part in islice(remaining, 1))
+            yield batch

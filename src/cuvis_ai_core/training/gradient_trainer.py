@@ -11,7 +11,7 @@ from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import CuvisError, MissingExtraError, NodeRunError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.node.gradient_modes import keep_for_gradients
 from cuvis_ai_core.pipeline.weights.node_weights import check_state
-from cuvis_ai_core.training.batch_step import Measuring, check_node
+from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.config import TrainingConfig
 from cuvis_ai_core.training.cross_process_gradients import refuse_gradients_from_elsewhere
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
@@ -19,10 +19,11 @@ from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
 from cuvis_ai_core.training.metrics_files import Row
 from cuvis_ai_core.training.monitored_metric import in_our_words
+from cuvis_ai_core.training.named_nodes import check_node
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.training.lightning_module import Fit
+    from cuvis_ai_core.training.lightning_fit import Fit
 
 _ACCELERATORS: Final = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
@@ -51,9 +52,9 @@ class GradientTrainer:
 
     def __new__(cls, pipeline: "Pipeline", *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - of either generation
         if "datamodule" in kwargs or any(hasattr(each, "train_dataloader") for each in args[:1]):
-            from cuvis_ai_core.training import trainers
+            from cuvis_ai_core.training.published_gradient_trainer import GradientTrainer as Published
 
-            return trainers.GradientTrainer(pipeline, *args, **kwargs)
+            return Published(pipeline, *args, **kwargs)
         # Published programs call this class with a data module; `__init__` is not run on an object of another class.
         return super().__new__(cls)
 
@@ -123,7 +124,7 @@ class GradientTrainer:
             raise TrainRunError(
                 "There are no cubes to train on.", hint="Name them: data.train_ids.", key="data.train_ids"
             )
-        from cuvis_ai_core.training.lightning_module import Fit
+        from cuvis_ai_core.training.lightning_fit import Fit
 
         check_state(dict(self.pipeline.nodes.items()))
         # A folder for the best epoch, where nothing is to be kept.

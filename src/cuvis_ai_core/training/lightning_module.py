@@ -1,12 +1,9 @@
-"""What Lightning drives: a pipeline as a `LightningModule`, and the run of a training.
+"""A pipeline as Lightning takes it: the steps of training and validation, the optimizer, and its state.
 
 Importing this module imports torch and Lightning.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -18,142 +15,17 @@ from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import NodeRunError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.plain_values import decode
 from cuvis_ai_core.pipeline.weights.torch_file import for_torch
-from cuvis_ai_core.training.balanced_sampling import balanced_chances
-from cuvis_ai_core.training.batch_step import LOSS, Measured
-from cuvis_ai_core.training.best_checkpoints import Best
-from cuvis_ai_core.training.config import TrainingConfig
-from cuvis_ai_core.training.early_stopping import Monitors, early_stopping
-from cuvis_ai_core.training.epoch_history import Recorder
-from cuvis_ai_core.training.epochs import Epochs, Reading
+from cuvis_ai_core.training.batch_step import Measured
 from cuvis_ai_core.training.evaluation import place_in
 from cuvis_ai_core.training.evaluation_mode import modules_of
 from cuvis_ai_core.training.metric_pooling import Pool
-from cuvis_ai_core.training.monitored_metric import TRAIN, check_monitors, watched_metrics
 from cuvis_ai_core.training.nan_guard import Guard, is_finite
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
-from cuvis_ai_core.training.resume_checkpoint import refused
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.small_batches import too_few
 
 if TYPE_CHECKING:
     from cuvis_ai_core.training.gradient_trainer import GradientTrainer
-    from cuvis_ai_core.training.metrics_files import Row
-
-
-class Fit:
-    """One training.
-
-    Args:
-        trainer: What is trained, and how.
-        temporary: A folder for what nobody keeps.
-        folder: A folder for what outlives this process, if any.
-        observer: Told what each epoch came to.
-    """
-
-    def __init__(
-        self,
-        trainer: "GradientTrainer",
-        temporary: Path,
-        folder: Path | None = None,
-        observer: "Callable[[Row], None] | None" = None,
-    ) -> None:
-        self._trainer = trainer
-        self._config = trainer.config
-        self._module = PipelineModule(trainer)
-        self._recorder = Recorder(folder, observer)
-        checkpoint = self._config.callbacks.checkpoint
-        self._best = Best(folder or temporary, checkpoint) if checkpoint else None
-        stopping = [early_stopping(each) for each in self._config.callbacks.early_stopping]
-        self._lightning = pl.Trainer(
-            callbacks=[
-                *(_Pooled(self._config), Monitors(self._config), *stopping),
-                *([self._best] if self._best else []),
-                self._recorder,
-            ],
-            default_root_dir=temporary,
-            devices=1
-            if trainer.pipeline.device in {"cpu", "mps"}
-            else [torch.device(trainer.pipeline.device).index or 0],
-            accelerator="gpu" if trainer.pipeline.device.startswith("cuda") else trainer.pipeline.device,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            # Tensors of inference mode stay so: nodes that keep one could not be trained with it in the next epoch.
-            inference_mode=False,
-            num_sanity_val_steps=self._config.num_sanity_val_steps or 0,
-            **_arguments(trainer),
-        )
-
-    @property
-    def history(self) -> "list[Row]":
-        """What each epoch came to."""
-        return self._recorder.history
-
-    @property
-    def epochs_trained(self) -> int:
-        """How many epochs were trained, also one whose validation failed."""
-        return self._module.epochs_trained
-
-    @property
-    def epoch(self) -> int:
-        """The number of the epoch that is under way, from 0."""
-        return self._lightning.current_epoch
-
-    def run(self, train: AnyBatches, val: AnyBatches | None, reading: Reading, *, shuffle: bool) -> None:
-        """Train from the beginning, or from where an earlier training was interrupted."""
-        resume = self._recorder.file
-        path = str(resume) if resume is not None and resume.is_file() else None
-        order = self._order(train, reading, shuffle=shuffle)
-        held_out = Epochs(val, None, lambda: 0, readers=reading.num_workers) if val is not None and len(val) else None
-        every = self._config.check_val_every_n_epoch or 1
-        validates = held_out is not None and every <= self._config.max_epochs
-        check_monitors(self._config, self._trainer.measuring, validates=validates)
-        self._module.watch(train, val)
-        try:
-            # Said by us: torch and Lightning have defaults, which variables of the environment and versions change.
-            # weights_only: a checkpoint in a folder of results may be somebody else's.
-            self._lightning.fit(self._module, order, held_out, ckpt_path=path, weights_only=True)
-        except UnpicklingError as error:
-            raise refused(str(path)) from error
-        except SystemExit as error:  # how Lightning ends after Ctrl-C
-            raise KeyboardInterrupt from error
-
-    def restore_best(self) -> None:
-        """Give the pipeline the state of the best epoch, where one is looked for.
-
-        Raises:
-            TrainingError: There is no best epoch, or its checkpoint cannot be read.
-        """
-        state = self._best.best_state() if self._best else None
-        if state is not None:
-            self._module.load_state_dict(state)
-
-    def _order(self, train: AnyBatches, reading: Reading, *, shuffle: bool) -> Epochs:
-        balanced = reading.sampling == "balanced"
-        order = Epochs(
-            train,
-            self._config.seed if shuffle or balanced else None,
-            lambda: self.epoch,
-            drop_last=reading.drop_last,
-            chances=balanced_chances(train, self._trainer.measuring.ignore_label) if balanced else None,
-            readers=reading.num_workers,
-        )
-        if not len(order):
-            raise TrainRunError(
-                f"data.drop_last leaves nothing to train on: {len(train.numbers)} cubes do not fill a batch of "
-                f"{train.size}.",
-                hint="Lower data.batch_size, or leave data.drop_last away.",
-                key="data.drop_last",
-            )
-        return order
-
-
-def _arguments(trainer: "GradientTrainer") -> dict[str, Any]:
-    names = {"max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val", "check_val_every_n_epoch"}
-    names |= {"val_check_interval", "limit_train_batches", "limit_val_batches", "log_every_n_steps"}
-    names |= {"deterministic", "benchmark"}
-    given = trainer.config.model_dump(include=names)
-    return {name: value for name, value in given.items() if value is not None}
 
 
 class PipelineModule(pl.LightningModule):
@@ -320,62 +192,6 @@ class PipelineModule(pl.LightningModule):
 
     def _gradients(self) -> Iterator[tuple[str, torch.Tensor]]:
         return ((name, value.grad) for name, value in self._named_parameters() if value.grad is not None)
-
-
-class _Pooled(pl.Callback):
-    """Reports what all batches of a pass come to together; the first of all callbacks."""
-
-    def __init__(self, config: TrainingConfig) -> None:
-        self._of_training = Pool()
-        self._watched = [name for name in watched_metrics(config) if not name.startswith("train")]
-        self._seen: list[str] = []
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Begin a pass."""
-        pl_module.pool, pl_module.values = pl_module.new_pool(), {}
-        pl_module.has_learned = False
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Put the pass of training aside."""
-        pl_module.pool.take_counts()  # nodes count on in the validation
-        self._of_training, pl_module.pool = pl_module.pool, pl_module.new_pool()
-        if not trainer.sanity_checking:
-            pl_module.epochs_trained = trainer.current_epoch + 1
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Report the validation, and go on with the pass of training."""
-        values = pl_module.pool.values(f"val_{LOSS}")
-        # What nodes count in training after a validation within the epoch is of the part since.
-        pl_module.begin_counts()
-        pl_module.pool = self._of_training
-        # What is missing now is not a number: Lightning would keep the values of an earlier epoch for it.
-        self._seen = list(dict.fromkeys([*self._seen, *(values or self._watched)]))
-        _report(pl_module, {**dict.fromkeys(self._seen, math.nan), **values})
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Report the training."""
-        if not pl_module.pool:
-            raise TrainingError(
-                f"Nothing could be learned in epoch {trainer.current_epoch + 1}: no batch has a loss.",
-                hint="Every pixel is without a label, or every batch was left out: look at the masks and the cubes.",
-            )
-        if not pl_module.has_learned:
-            raise TrainingError(
-                f"Nothing could be learned in epoch {trainer.current_epoch + 1}: every gradient was left out, since it "
-                "is not a number.",
-                hint="Look at the loss: its gradient has no value where it divides by 0 or takes the root of 0.",
-            )
-        pl_module.check_weights()
-        loss = f"train_{LOSS}"
-        values = pl_module.pool.values(loss)
-        _report(pl_module, {name if name == loss else f"{TRAIN}{name}": value for name, value in values.items()})
-
-
-def _report(module: Any, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        module.values[name] = value
-        # batch_size is said: Lightning guesses it from the batch, and weighs by it.
-        module.log(name, value if math.isfinite(value) else math.nan, on_step=False, on_epoch=True, batch_size=1)
 
 
 def _first(tensors: Iterable[tuple[str, torch.Tensor]]) -> str | None:

@@ -11,8 +11,9 @@ from cuvis_ai_core.node.array_libraries import converter, gets_copy, library_of_
 from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy
 from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend, written_by_line
 from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, make_cast
-from cuvis_ai_core.training.batch_step import METRICS, Measuring, names_of
+from cuvis_ai_core.training.batch_step import METRICS, Measuring
 from cuvis_ai_core.training.evaluation_mode import evaluating
+from cuvis_ai_core.training.named_nodes import names_of
 from cuvis_ai_core.training.nan_guard import is_finite
 from cuvis_ai_core.training.post_fit import FrameProgress, TrainEvent, TrainHook
 

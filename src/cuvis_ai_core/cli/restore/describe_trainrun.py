@@ -12,11 +12,12 @@ from cuvis_ai_core.cli.shared.output import say, say_line
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import AnnotationError, CubeError, ManifestError, MissingExtraError, TrainRunError
-from cuvis_ai_core.training.batch_step import Measuring, check_node, metric_nodes_of
+from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.config import SPLITS, ModuleDataConfig, TrainingConfig, TrainRunConfig
-from cuvis_ai_core.training.cube_splits import Parts
+from cuvis_ai_core.training.data_splits import Parts
+from cuvis_ai_core.training.named_nodes import check_node, metric_nodes_of
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
-from cuvis_ai_core.training.trained_pipeline import outline_pipeline, trained_weights
+from cuvis_ai_core.training.trainrun_pipeline import outline_pipeline, trained_weights
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline

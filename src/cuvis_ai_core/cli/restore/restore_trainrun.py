@@ -186,7 +186,7 @@ def _restore(  # noqa: PLR0913
     from cuvis_ai_core.cli.restore.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.restore.run_training import Session
     from cuvis_ai_core.cli.shared.progress import load_named
-    from cuvis_ai_core.training.trained_pipeline import resolved
+    from cuvis_ai_core.training.resolved_trainrun import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 
     config_dirs = registry.config_owners()

@@ -22,17 +22,18 @@ from cuvis_ai_core.pipeline.file.lookup import find_weights
 from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
-from cuvis_ai_core.training.batch_step import Measuring, metric_nodes_of
+from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
-from cuvis_ai_core.training.data_module_splits import parts_of
+from cuvis_ai_core.training.data_splits import parts_of
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.metric_pooling import Pool
 from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
 from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
+from cuvis_ai_core.training.named_nodes import metric_nodes_of
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
-from cuvis_ai_core.training.trained_pipeline import (
+from cuvis_ai_core.training.trainrun_pipeline import (
     PIPELINE_FILE,
     PUBLISHED_FOLDER,
     TRAINRUN,

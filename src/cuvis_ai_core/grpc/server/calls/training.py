@@ -174,8 +174,8 @@ def _restore(call: Call) -> "TrainRunConfig":
 
 
 def _build(call: Call, session: Session, config: "TrainRunConfig") -> None:
-    from cuvis_ai_core.training.trained_pipeline import build_pipeline
     from cuvis_ai_core.training.trainrun import TrainRun
+    from cuvis_ai_core.training.trainrun_pipeline import build_pipeline
 
     assert isinstance(config.pipeline, dict)
     call.service.check_nodes(session.node_registry, config.pipeline)

@@ -201,7 +201,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
     telling.say(hook="FIT_END", calibration_pending=bool(calibratable(pipeline, config.freeze_nodes)))
     _calibrate(pipeline, config, val, telling)
     telling.say(hook="EVALUATION_START")
-    telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, config, parts, telling))
+    telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, parts, telling))
 
 
 def _calibrate(pipeline: Any, config: Any, val: Any, telling: Telling) -> None:
@@ -245,11 +245,11 @@ def _tell_decider(decider: Any, class_name: str, each: Any) -> None:
             decider.metrics[name] = value
 
 
-def _tested(trainer: Any, config: Any, parts: Any, telling: Telling) -> Any:
+def _tested(trainer: Any, parts: Any, telling: Telling) -> Any:
     """Return how good the pipeline is on the part `test`, where the trainrun has one."""
-    data, kind = config.data, messages().EvaluationOutcome
+    kind = messages().EvaluationOutcome
     outcome = kind(split=_SPLITS["test"], status=_evaluation("NO_SPLIT"))
-    if not _has_test(data, parts):
+    if not parts.has_test:
         return outcome
     try:
         batches = parts.batches("test")
@@ -258,13 +258,6 @@ def _tested(trainer: Any, config: Any, parts: Any, telling: Telling) -> Any:
     except CuvisError as error:  # what was trained stays
         return kind(split=_SPLITS["test"], status=_evaluation("FAILED"), error=words_for(error, "its call"))
     return kind(split=_SPLITS["test"], status=_evaluation("EVALUATED"), frames=len(batches), metrics=found)
-
-
-def _has_test(data: Any, parts: Any) -> bool:
-    if "data_module" in type(data).model_fields:
-        return bool(len(parts.batches("test")))
-    named = data.ids("test") or (isinstance(data.masks, dict) and "test" in data.masks)
-    return bool(named or data.share("test", len(parts.cubes)))
 
 
 def _evaluation(status: str) -> int:

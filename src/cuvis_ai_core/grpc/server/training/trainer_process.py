@@ -126,7 +126,7 @@ class Trainer:
 
     def _train(self) -> None:
         from cuvis_ai_core.training.config import TrainRunConfig
-        from cuvis_ai_core.training.data_module_splits import parts_of
+        from cuvis_ai_core.training.data_splits import parts_of
         from cuvis_ai_core.training.trainrun import TrainRun
 
         task, session = self._task, self._session
