@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core._atomic_writes import read_json, remove_tree, write_atomic
+from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
+from cuvis_ai_core._untrusted_files import read_json
 
 
 def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(

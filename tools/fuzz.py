@@ -342,7 +342,7 @@ def _record(path: Path) -> None:
     import click
 
     from cuvis_ai_core.cli.restore.completed_training import finished_training
-    from cuvis_ai_core.pipeline.file.config_models import parse_config
+    from cuvis_ai_core.pipeline.file.reader import parse_config
     from cuvis_ai_core.training.config import TrainRunConfig
 
     (path.parent / "trainrun.yaml").write_bytes(_TRAINRUN)

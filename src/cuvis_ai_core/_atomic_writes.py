@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cuvis_ai_core._untrusted_files import read_file
-
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file through a temporary sibling and `os.replace`.
@@ -61,21 +59,6 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, text.encode(errors="surrogatepass"))  # names of files need not be UTF-8
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the mapping in a JSON file, or None where there is none that can be read."""
-    try:
-        content = read_file(path)
-    except (OSError, ValueError):
-        return None
-    import json
-
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def remove_tree(path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.errors import YamlError
 
 if TYPE_CHECKING:
@@ -101,14 +102,6 @@ def refuse_special(mode: int) -> None:
             raise ValueError(f"it is {name}, no file")
 
 
-def shown_size(size: int) -> str:
-    """Return a number of bytes for people: `1.5 GiB`."""
-    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size} bytes"
-
-
 def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         from cuvis_ai_core._nearest import nearest
@@ -123,3 +116,18 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "the file may not be read; change its permissions, or those of the folders above it"
     return f"the file cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the mapping in a JSON file, or None where there is none that can be read."""
+    try:
+        content = read_file(path)
+    except (OSError, ValueError):
+        return None
+    import json
+
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None

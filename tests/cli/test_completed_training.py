@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
-from cuvis_ai_core.pipeline.file.config_models import parse_config
+from cuvis_ai_core.pipeline.file.reader import parse_config
 from cuvis_ai_core.training.config import TrainRunConfig
 
 NODES: list[dict[str, Any]] = [{"name": "a", "class_name": "A", "params": {"x": 1}}, {"name": "b", "class_name": "B"}]

@@ -8,7 +8,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._yaml import parse_yaml
-from cuvis_ai_core.pipeline.file.config_models import parse_config
+from cuvis_ai_core.pipeline.file.reader import parse_config
 from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 from cuvis_ai_core.plugins.policy.policy_schema import PolicyFile
 from cuvis_ai_core.training import read_trainrun

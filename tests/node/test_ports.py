@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import InvalidNodeError
-from cuvis_ai_core.node.ports import (
-    Port,
-    dtype_implies,
-    dtype_name,
-    dtypes_overlap,
-    read_ports,
-    type_text,
-)
+from cuvis_ai_core.node.dtypes import dtype_implies, dtype_name, dtypes_overlap
+from cuvis_ai_core.node.ports import Port, read_ports, type_text
 
 
 class TorchDtype:

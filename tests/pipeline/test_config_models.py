@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.config_models import EXAMPLE, parse_config, parse_endpoint
-from cuvis_ai_core.pipeline.file.lookup import read_config
+from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
+from cuvis_ai_core.pipeline.file.reader import EXAMPLE, parse_config, read_config
 
 NODE = {"name": "a", "class_name": "Scale"}
 WRITTEN = {

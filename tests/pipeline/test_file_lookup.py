@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.config_models import EXAMPLE
-from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_pipeline_file, find_weights, read_config
+from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_pipeline_file, find_weights
+from cuvis_ai_core.pipeline.file.reader import EXAMPLE, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 

@@ -22,7 +22,7 @@ from cuvis_ai_core._yaml import parse_yaml
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline import Pipeline
-from cuvis_ai_core.pipeline.file.config_models import parse_config
+from cuvis_ai_core.pipeline.file.reader import parse_config
 from cuvis_ai_core.pipeline.file.writer import save_pipeline, to_yaml
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 

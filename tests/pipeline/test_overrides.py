@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.lookup import read_config
 from cuvis_ai_core.pipeline.file.overrides import as_texts, override
+from cuvis_ai_core.pipeline.file.reader import read_config
 
 NODES = [{"name": "a", "hparams": {"x": 1}}, {"name": "0", "params": None}, "text"]
 

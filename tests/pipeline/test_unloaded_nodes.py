@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cuvis_ai_core.errors import InvalidNodeError, NodeNotFoundError, NodeRunError, PipelineError, PortError
-from cuvis_ai_core.node.ports import UNKNOWN
+from cuvis_ai_core.node.dtypes import UNKNOWN
 from cuvis_ai_core.pipeline import Pipeline
 
 NODES: list[dict[str, Any]] = [

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from cuvis_ai_core.cli.restore.restore_trainrun import main as restore_trainrun
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.file.config_models import parse_config
 from cuvis_ai_core.pipeline.file.interpolation import hide_environment, resolve
+from cuvis_ai_core.pipeline.file.reader import parse_config
 from cuvis_ai_core.training import read_trainrun
 
 pytest.importorskip("hydra")

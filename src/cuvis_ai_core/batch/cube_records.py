@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.batch.folder_ownership import STATE
 from cuvis_ai_core.batch.job_cubes import Unit, unit_id
 from cuvis_ai_core.results.folder import not_as_written, put_aside

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.batch.job import fingerprint
 from cuvis_ai_core.errors import BatchError, OutputError
 from cuvis_ai_core.results.run_record import RECORD

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.errors import CubeError
 
 

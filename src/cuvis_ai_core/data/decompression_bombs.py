@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.errors import CubeError
 
 LIMIT: Final = "CUVIS_UNPACK_LIMIT"

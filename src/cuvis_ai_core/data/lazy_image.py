@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.data.lazy_array import LazyArray
-from cuvis_ai_core.node.ports import floating_for
+from cuvis_ai_core.node.dtypes import floating_for
 
 
 @dataclass(frozen=True, slots=True, eq=False)

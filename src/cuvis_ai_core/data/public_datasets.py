@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cuvis_ai_core._lazy_imports import late
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._printable_text import shown_in_line
-from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core._printable_text import shown_in_line, shown_size
 from cuvis_ai_core.data.downloads.dataset_specs import CAMERAS, DATASET_TAGS, DATASETS, DatasetSpec
 from cuvis_ai_core.data.downloads.dataset_status import MARKER_NAME, DatasetStatus, read_marker, stale_files, status_of
 from cuvis_ai_core.data.downloads.fetched_datasets import fetch, prune, take_out

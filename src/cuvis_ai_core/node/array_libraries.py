@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.node.ports import NUMPY, TORCH, Port, floating_for
+from cuvis_ai_core.node.dtypes import NUMPY, TORCH, floating_for
+from cuvis_ai_core.node.ports import Port
 from cuvis_ai_core.node.proxy_nodes import is_elsewhere
 from cuvis_ai_core.node.torch_modules import is_module
 

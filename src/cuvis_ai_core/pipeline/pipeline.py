@@ -15,7 +15,7 @@ from cuvis_ai_core.node.fitted_state import Learner
 from cuvis_ai_core.node.gradient_modes import for_gradients, inference_mode
 from cuvis_ai_core.node.hyper_parameters import changed_since_built
 from cuvis_ai_core.node.torch_modules import is_module
-from cuvis_ai_core.pipeline.connected_nodes import Connection, added, connected
+from cuvis_ai_core.pipeline.connections import Connection, added, connected
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
 from cuvis_ai_core.pipeline.execution.observer_hooks import Observers, RunStep
@@ -27,12 +27,14 @@ from cuvis_ai_core.pipeline.execution.run_request import (
     stage_of_run,
     unread_outputs,
 )
-from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config
-from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files, read_config
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig
+from cuvis_ai_core.pipeline.file.lookup import PipelineFiles, find_files
+from cuvis_ai_core.pipeline.file.reader import parse_config, read_config
 from cuvis_ai_core.pipeline.file.writer import save_pipeline
-from cuvis_ai_core.pipeline.graph import Edge, Graph, NodeView
+from cuvis_ai_core.pipeline.graph import Edge, Graph
 from cuvis_ai_core.pipeline.node_construction import build_nodes, make_nodes
 from cuvis_ai_core.pipeline.node_lifecycle import close_nodes
+from cuvis_ai_core.pipeline.node_views import NodeView
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 from cuvis_ai_core.pipeline.published_methods import PublishedMethods
 from cuvis_ai_core.pipeline.unloaded_nodes import UnloadedNode, outline_nodes
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from cuvis_ai_schemas.execution import Context
     from cuvis_ai_schemas.pipeline import InputPort, OutputPort
 
-    from cuvis_ai_core.pipeline.tiling.tiling_decision import Into, Progress
+    from cuvis_ai_core.pipeline.tiling.forward_tiled import Into, Progress
     from cuvis_ai_core.registry import NodeRegistry
 
 logger = logging.getLogger(__name__)
@@ -487,7 +489,7 @@ class Pipeline(PublishedMethods):
             NodeRunError: As `forward`; or a node's answer is not what it says of tiles.
             InvalidNodeError: What a node says of tiles is no declaration.
         """
-        from cuvis_ai_core.pipeline.tiling.tiling_decision import TiledRequest, forward_tiled
+        from cuvis_ai_core.pipeline.tiling.forward_tiled import TiledRequest, forward_tiled
 
         kept = self.last_outputs(stage_of_run(stage, context)) if keep_ports is None else keep_ports
         plan = self._plan(stage_of_run(stage, context), frozenset(batch), None, frozenset(kept))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from cuvis_ai_core.errors import PortError
-from cuvis_ai_core.node.ports import FREE, Port, dtypes_overlap, read_ports, type_text
+from cuvis_ai_core.node.dtypes import dtypes_overlap
+from cuvis_ai_core.node.ports import FREE, Port, read_ports, type_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.node.base import NodeMixin
-from cuvis_ai_core.node.ports import FREE, NUMPY, Port, read_ports
+from cuvis_ai_core.node.dtypes import NUMPY
+from cuvis_ai_core.node.ports import FREE, Port, read_ports
 from cuvis_ai_core.node.tiling_declaration import tiling_of
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 

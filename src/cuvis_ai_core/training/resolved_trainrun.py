@@ -7,8 +7,8 @@ from typing import Any
 
 from cuvis_ai_core.data.cube_files import as_url
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.file.config_models import parse_config
-from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, find_weights, read_config
+from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, find_weights
+from cuvis_ai_core.pipeline.file.reader import parse_config, read_config
 from cuvis_ai_core.training.config import ModuleDataConfig, TrainRunConfig
 from cuvis_ai_core.training.trainrun import TrainRun
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.errors import TrainingError
 
 logger = logging.getLogger(__name__)

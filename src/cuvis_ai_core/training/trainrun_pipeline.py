@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, parse_config, with_hparams
-from cuvis_ai_core.pipeline.file.lookup import find_weights, read_config
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, with_hparams
+from cuvis_ai_core.pipeline.file.lookup import find_weights
+from cuvis_ai_core.pipeline.file.reader import parse_config, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.training.seeding import seed_everything
 from cuvis_ai_core.training.trainrun import TrainRun

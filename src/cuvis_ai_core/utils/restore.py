@@ -95,7 +95,7 @@ def restore_pipeline(  # noqa: PLR0913, PLR0917 - the published order
 
 
 def _load_named(registry: "NodeRegistry", file: str | Path, folders: list[Path], data_module: str | None) -> None:
-    from cuvis_ai_core.pipeline.file.lookup import read_config
+    from cuvis_ai_core.pipeline.file.reader import read_config
     from cuvis_ai_core.plugins.manifest_folders import needed_plugins
 
     for name, entry in needed_plugins(read_config(Path(file)), folders, data_module).items():

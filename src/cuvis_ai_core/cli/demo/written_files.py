@@ -8,8 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import read_json, write_atomic, write_json
-from cuvis_ai_core._untrusted_files import read_file
+from cuvis_ai_core._atomic_writes import write_atomic, write_json
+from cuvis_ai_core._untrusted_files import read_file, read_json
 
 _RECORD: Final = ".demo.json"
 _PLACE: Final = "folder"

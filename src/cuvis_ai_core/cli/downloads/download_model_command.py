@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.cli.downloads.command_parts import (
     AS_EVENTS,
     AS_JSON,

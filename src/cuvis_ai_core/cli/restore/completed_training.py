@@ -7,10 +7,9 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
-from cuvis_ai_core._atomic_writes import read_json
-from cuvis_ai_core._untrusted_files import load_yaml
+from cuvis_ai_core._untrusted_files import load_yaml, read_json
 from cuvis_ai_core.errors import PipelineError, YamlError
-from cuvis_ai_core.pipeline.file.config_models import parse_config
+from cuvis_ai_core.pipeline.file.reader import parse_config
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.run_record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig

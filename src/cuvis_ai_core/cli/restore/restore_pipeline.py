@@ -152,7 +152,8 @@ def main(**options: Any) -> None:
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders."""
     from cuvis_ai_core.cli.shared.progress import load_named
-    from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file, read_config
+    from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file
+    from cuvis_ai_core.pipeline.file.reader import read_config
 
     # Owners are handed over as a function: a path needs none, and asking for them calls a hook of every plugin.
     file = find_pipeline_file(given.pipeline_path, registry.config_owners)

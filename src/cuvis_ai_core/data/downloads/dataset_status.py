@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from cuvis_ai_core._atomic_writes import read_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.data.downloads.dataset_specs import DatasetSpec
 from cuvis_ai_core.data.downloads.repository_files import has_size, is_inside, size_of
 

@@ -23,7 +23,7 @@ from cuvis_ai_core.data.formats.stored_image import Meaning, Opening, Stored, da
 from cuvis_ai_core.data.wavelength_texts import lengths_in
 from cuvis_ai_core.data.wavelength_units import Numbers, in_nanometres
 from cuvis_ai_core.errors import CubeError
-from cuvis_ai_core.node.ports import floating_for
+from cuvis_ai_core.node.dtypes import floating_for
 
 _DRIVERS: Final = {
     b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",

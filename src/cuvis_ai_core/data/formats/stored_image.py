@@ -15,7 +15,7 @@ from cuvis_ai_core.data.lazy_array import LazyArray, Read
 from cuvis_ai_core.data.no_data_values import is_missing
 from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.errors import CubeError
-from cuvis_ai_core.node.ports import floating_for
+from cuvis_ai_core.node.dtypes import floating_for
 
 Opening: TypeAlias = Callable[[], AbstractContextManager[Any]]
 """Opens an array anew, so that no handle stays open and several threads may read: what it gives has `shape` and

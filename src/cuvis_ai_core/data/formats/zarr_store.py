@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._untrusted_files import MOST_BYTES, refuse_special, shown_size
+from cuvis_ai_core._printable_text import shown_size
+from cuvis_ai_core._untrusted_files import MOST_BYTES, refuse_special
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of

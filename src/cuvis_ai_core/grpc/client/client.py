@@ -133,9 +133,9 @@ class Client:
             PipelineError: Something in it breaks a rule, here or there.
             NodeNotFoundError: The session has no such node class.
         """
-        from cuvis_ai_core.pipeline.file.config_models import parse_config
-        from cuvis_ai_core.pipeline.file.lookup import find_weights, read_config
+        from cuvis_ai_core.pipeline.file.lookup import find_weights
         from cuvis_ai_core.pipeline.file.overrides import override
+        from cuvis_ai_core.pipeline.file.reader import parse_config, read_config
 
         if isinstance(pipeline, Mapping):
             content = parse_config(override(pipeline, overrides)).to_dict()

@@ -79,7 +79,7 @@ def remote(**options: Any) -> None:
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.grpc.client.client import Client
     from cuvis_ai_core.grpc.server.tls_and_token import read_authority, read_token
-    from cuvis_ai_core.pipeline.file.lookup import read_config
+    from cuvis_ai_core.pipeline.file.reader import read_config
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.results.output_metadata import read_class_names
     from cuvis_ai_core.results.run_record import cube_record, input_record

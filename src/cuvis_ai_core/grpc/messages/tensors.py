@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.node.ports import dtype_name
+from cuvis_ai_core.node.dtypes import dtype_name
 
 NUMBERS: Final = {
     "float32": 1,

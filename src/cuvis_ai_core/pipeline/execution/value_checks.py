@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from cuvis_ai_core.node.array_node import Value
-from cuvis_ai_core.node.ports import FREE, dtype_implies, dtype_name, dtypes_overlap, type_text
+from cuvis_ai_core.node.dtypes import dtype_implies, dtype_name, dtypes_overlap
+from cuvis_ai_core.node.ports import FREE, type_text
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 
 Check: TypeAlias = Callable[[Value], bool]

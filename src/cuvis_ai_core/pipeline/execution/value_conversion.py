@@ -15,7 +15,7 @@ from typing import Any, Final
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node.array_libraries import Convert
 from cuvis_ai_core.node.array_node import Value
-from cuvis_ai_core.node.ports import dtype_name, real_dtype
+from cuvis_ai_core.node.dtypes import dtype_name, real_dtype
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
 

@@ -1,8 +1,7 @@
-"""The pipeline file: its schema, the published spellings, and what is wrong with a bad one."""
+"""The schema of a pipeline file, and its published spellings."""
 
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from typing import Any, Final, Self
+from collections.abc import Collection, Mapping
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -10,42 +9,15 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from cuvis_ai_core._nearest import advice
-from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
 from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
 
-EXAMPLE: Final = """\
-A pipeline file looks like this:
-  metadata: {name: false_colour}
-  nodes:
-    - {name: selector, class_name: WavelengthSelector, params: {targets: [650, 550, 450]}}
-    - {name: scaler, class_name: MinMaxNormalizer}
-  edges:
-    - {source: selector.outputs.image, target: scaler.inputs.cube}"""
-_MAPPING_RULE = "must be a mapping, not {given}"
-_RULES: Final = {
-    "missing": "is missing",
-    "invalid_key": "must be text: put it in quotes",
-    "string_type": "must be text, not {given} (put it in quotes)",
-    "list_type": "must be a list, not {given}",
-    "dict_type": _MAPPING_RULE,
-    "model_type": _MAPPING_RULE,
-    "too_short": "must not be empty",
-    "string_too_short": "must not be empty",
-}
-_SHOWN_PROBLEMS: Final = 5
 
-LineOf = Callable[..., int | None]
-
-
-class _Section(BaseModel):
+class Section(BaseModel):
     """A part of the file; keys that it does not know are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +46,7 @@ class _Section(BaseModel):
         return field is not None and not field.is_required()
 
 
-class NodeConfig(_Section):
+class NodeConfig(Section):
     """One node: `params` are the arguments of the class."""
 
     name: str = Field(min_length=1)
@@ -120,7 +92,7 @@ class NodeConfig(_Section):
         return {key: value for key, value in params.items() if (key, value) != ("name", None)}
 
 
-class EdgeConfig(_Section):
+class EdgeConfig(Section):
     """One edge: from an output port to an input port."""
 
     source: str
@@ -137,7 +109,7 @@ class EdgeConfig(_Section):
         return ".inputs.".join(parse_endpoint(endpoint, "inputs"))
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """A whole pipeline file; `plugins` names the plugins that its nodes come from."""
 
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -190,89 +162,3 @@ def with_hparams(content: Mapping[str, Any], nodes: Collection[str]) -> dict[str
         return {"hparams" if change and key == "params" else key: value for key, value in node.items()}
 
     return {**content, "nodes": [spelled(node) for node in content["nodes"]]}
-
-
-def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | None = None) -> PipelineConfig:
-    """Check the content of a pipeline file.
-
-    Args:
-        data: What the file holds.
-        path: The file, for messages.
-        line_of: Keys to the line on which they stand, where that is known.
-
-    Raises:
-        PipelineError: A key or a value breaks a rule; all such places are named.
-    """
-    where = f"Pipeline file {path}" if path else "Pipeline"
-    if not isinstance(data, Mapping):
-        kind = {str: "single text", bool: "truth value"}.get(type(data), type(data).__name__)
-        found = "is empty" if data is None else f"is a {kind}"
-        raise PipelineError(f"{where} {found}; it must be a mapping with the key 'nodes'.", hint=EXAMPLE, path=path)
-    try:
-        return PipelineConfig.model_validate(resolve(dict(data)))
-    except PipelineError as error:
-        raise PipelineError(f"{where}: {error.message}", hint=error.hint, path=path) from error
-    except ValidationError as error:
-        problems = [_explain(details, line_of) for details in error.errors(include_url=False)]
-    shown = problems[:_SHOWN_PROBLEMS]
-    if rest := len(problems) - len(shown):
-        shown.append(f"... and {rest} more")
-    text = shown[0] if len(shown) == 1 else "".join(f"\n  {problem}" for problem in shown)
-    raise PipelineError(f"{where}: {text}", hint=EXAMPLE, path=path)
-
-
-def parse_endpoint(endpoint: str, side: str) -> tuple[str, str]:
-    """Split `node.outputs.port`, `node.inputs.port` or `node.port` into node and port.
-
-    Args:
-        endpoint: The text.
-        side: `outputs` or `inputs`: the end of the edge at which it stands.
-
-    Raises:
-        ValueError: It is none of these, or names the other side.
-    """
-    match endpoint.split("."):
-        case [node, port] | [node, ("outputs" | "inputs"), port] if not node or not port:
-            pass
-        case [node, port]:
-            return node, port
-        case [node, given, port] if given == side:
-            return node, port
-        case [_, ("outputs" | "inputs"), _]:
-            raise ValueError(f"'{endpoint}' is on the wrong side: an edge runs from outputs to inputs")
-    raise ValueError(f"'{endpoint}' is no port: write 'node.{side}.port' or 'node.port'")
-
-
-def _explain(details: ErrorDetails, line_of: LineOf | None) -> str:
-    # pydantic adds `[key]` where it is a key that is wrong, and not its value.
-    keys = tuple(key for key in details["loc"] if key != "[key]")
-    line = _nearest_line(keys, line_of)
-    place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    return " ".join(filter(None, [f"line {line}:" if line else "", f"{place}:" if place else "", _rule(details)]))
-
-
-def _nearest_line(keys: tuple[int | str, ...], line_of: LineOf | None) -> int | None:
-    """Return the line of the key, or of the innermost key around it that the file has."""
-    if line_of is None:
-        return None
-    lines = (line_of(*keys[:depth]) for depth in range(len(keys), 0, -1))
-    return next((line for line in lines if line is not None), None)
-
-
-def _rule(details: ErrorDetails) -> str:
-    kind = details["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(details["loc"])
-    if kind == "string_type" and details["loc"][-1] == "[key]":
-        kind = "invalid_key"
-    if rule := _RULES.get(kind):
-        return rule.format(given=f"{details['input']!r:.60}")
-    # pydantic begins so what a validator of ours raised.
-    return details["msg"].removeprefix("Value error, ")
-
-
-def _unknown_key(loc: tuple[int | str, ...]) -> str:
-    sections: dict[object, type[_Section]] = {"nodes": NodeConfig, "edges": EdgeConfig}
-    section = sections.get(loc[0] if len(loc) > 1 else None, PipelineConfig)
-    known = [*section.model_fields, *map(str, section.spellings())]
-    return "is an unknown key; " + advice(str(loc[-1]), known, f"known keys are {', '.join(section.model_fields)}")

@@ -1,14 +1,11 @@
-"""The file of a pipeline: found by its path or name, with the weights beside it, and read with what is laid over it."""
+"""The file of a pipeline, found by its path or name, with the weights beside it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cuvis_ai_core._nearest import did_you_mean
-from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core.errors import PipelineError, YamlError
-from cuvis_ai_core.pipeline.file.config_models import EXAMPLE, PipelineConfig, parse_config
-from cuvis_ai_core.pipeline.file.overrides import override
+from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES
 from cuvis_ai_core.plugins.configs_folder import is_pipeline
 
@@ -104,27 +101,6 @@ def find_weights(pipeline_file: Path) -> Path | None:
             path=pipeline_file,
         )
     return found[0] if found else None
-
-
-def read_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """Read and check a pipeline file.
-
-    Args:
-        path: The file.
-        overrides: Each `key.path=value`, laid over its content (see `overrides.override`).
-
-    Raises:
-        PipelineError: The file cannot be read, or something in it breaks a rule.
-    """
-    try:
-        document = load_yaml(path)
-    except YamlError as error:
-        line = f"line {error.line}: " if error.line else ""
-        raise PipelineError(f"Pipeline file {path}: {line}{error.message}.", hint=EXAMPLE, path=path) from error
-    data = document.data
-    if overrides and isinstance(data, Mapping):
-        data = override(data, overrides)
-    return parse_config(data, path=path, line_of=document.line_of)
 
 
 def _candidates(directory: Path, path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.node.ports import dtype_name
+from cuvis_ai_core.node.dtypes import dtype_name
 from cuvis_ai_core.pipeline.weights.stored_arrays import (
     State,
     Weights,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError
-from cuvis_ai_core.node.ports import dtype_name
+from cuvis_ai_core.node.dtypes import dtype_name
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._redact import without_credentials
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.plugins.cache.store import MARKER
 from cuvis_ai_core.plugins.disk import altered_files
 

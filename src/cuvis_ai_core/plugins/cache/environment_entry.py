@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.search_path import installed_in

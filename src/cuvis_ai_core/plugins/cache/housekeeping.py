@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cuvis_ai_core._atomic_writes import read_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.entries_in_use import User
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, listed

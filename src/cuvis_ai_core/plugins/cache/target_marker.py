@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import read_json, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.disk import altered_files
 

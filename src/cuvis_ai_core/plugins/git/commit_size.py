@@ -6,8 +6,8 @@ A few hundred bytes can stand for more files than any disk has, and a folder may
 import re
 from typing import TYPE_CHECKING, Final
 
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core._redact import redact, without_credentials
-from cuvis_ai_core._untrusted_files import shown_size
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.git.git_command import git
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.node.base import NodeMixin, is_node_class, overrides
 from cuvis_ai_core.node.constructor_keywords import parameters_of
-from cuvis_ai_core.node.ports import TORCH, as_port_spec, dtype_name, library_of, read_ports
+from cuvis_ai_core.node.dtypes import TORCH, dtype_name, library_of
+from cuvis_ai_core.node.ports import as_port_spec, read_ports
 from cuvis_ai_core.node.tiling_declaration import tiles_elsewhere
 from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path

@@ -99,7 +99,7 @@ def _looked_at(subject: "Subject", *, no_run: bool) -> tuple[list["Finding"], di
 
 
 def _print(subject: "Subject", found: list["Finding"], facts: dict[str, object]) -> None:
-    from cuvis_ai_core._untrusted_files import shown_size
+    from cuvis_ai_core._printable_text import shown_size
 
     for each in found:
         say(f"{each.place(subject.folder)}: {each.level}: {each.said.rstrip('.')}.")

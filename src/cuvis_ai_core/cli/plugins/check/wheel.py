@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._untrusted_files import shown_size
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.cli.plugins.check.findings import ERROR, WARNING, Finding, line_of
 from cuvis_ai_core.cli.plugins.check.subject import Subject
 from cuvis_ai_core.errors import CuvisError

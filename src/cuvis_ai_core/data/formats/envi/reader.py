@@ -19,7 +19,7 @@ from cuvis_ai_core.data.lazy_array import LazyArray, Read
 from cuvis_ai_core.data.no_data_values import is_missing
 from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.errors import CubeError
-from cuvis_ai_core.node.ports import floating_for
+from cuvis_ai_core.node.dtypes import floating_for
 
 _AXES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (2, 0, 1)}
 """The axes of `[height, width, channel]` in the order of the file."""

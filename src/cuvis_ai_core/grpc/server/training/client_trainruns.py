@@ -166,7 +166,7 @@ def _refuse_links_out(call: "Call", folder: Path, *, deep: bool) -> None:
 
 def _pipeline(call: "Call", place: str) -> dict[str, Any]:
     from cuvis_ai_core.grpc.server.config_resolution import SUFFIXES
-    from cuvis_ai_core.pipeline.file.lookup import read_config
+    from cuvis_ai_core.pipeline.file.reader import read_config
 
     own = call.service.settings.configs_dir.resolve() / "pipeline"
     file = call.service.roots.file(place, [*call.session.search_paths, own], SUFFIXES)

@@ -1,4 +1,4 @@
-"""Whether a run is done by tiles, and otherwise the run in one piece."""
+"""What `Pipeline.forward_tiled` does: a run by tiles where that is possible, and otherwise in one piece."""
 
 from collections import Counter
 from collections.abc import Mapping
