@@ -1,14 +1,17 @@
 """What a training says of itself while it runs: events in their order, how far it is, and not too often."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 pytest.importorskip("grpc")
 
-from cuvis_ai_core.grpc.messages.schema_generations import messages
+from cuvis_ai_core.errors import TrainRunError
+from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
+from cuvis_ai_core.grpc.server.run_cancellation import Stopped
 from cuvis_ai_core.grpc.server.training import progress_messages
 from cuvis_ai_core.grpc.server.training.progress_messages import Telling, Told
 
@@ -175,42 +178,112 @@ def test_nodes_that_learn_one_after_the_other(telling: Telling, said: list[Any],
     assert said[0].message == "initialising first"
 
 
-def test_an_epoch_is_told_with_its_losses_and_measures(
-    telling: Telling, said: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A validation ends where there was one."""
+class Trainer:
+    """Trains nothing, tells of two epochs, and counts what it is tested on."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.epochs_trained = lambda: 4
+        self.history = list
+
+    def fit(self, *_: object, observer: Any, **__: object) -> None:
+        """Tell of them."""
+        observer({"epoch": 5.0, "train_loss": 0.5})
+        observer({"epoch": 6.0, "train_loss": 0.25, "val_loss": 0.75, "rx/auc": 1.0})
+
+    def evaluate(self, batches: list[str], stage: str) -> dict[str, float]:
+        """Return a measure, where that can be had."""
+        assert stage == "test"
+        if "broken" in batches:
+            raise TrainRunError("The test is broken.", hint="Mend it: --mend it.")
+        return {"rx/auc": 0.5}
+
+
+class Parts:
+    """Batches of three parts."""
+
+    def __init__(self, test: tuple[str, ...]) -> None:
+        self.has_test = bool(test)
+        self.batches = {"train": ["a", "b"], "val": ["c"], "test": list(test)}.__getitem__
+
+
+Gradient = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def by_gradient(telling: Telling, said: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gradient:
+    """Return a function that trains by gradient, and gives what is said."""
     pytest.importorskip("pytorch_lightning")
     from cuvis_ai_core.training import calibration, gradient_trainer
 
-    class Trainer:
-        """Trains nothing, and tells of two epochs."""
-
-        def __init__(self, *_: object, **__: object) -> None:
-            self.epochs_trained = lambda: 0
-            self.history = list
-
-        def fit(self, *_: object, observer: Any, **__: object) -> None:
-            """Tell of them."""
-            observer({"epoch": 1.0, "train_loss": 0.5})
-            observer({"epoch": 2.0, "train_loss": 0.25, "val_loss": 0.75, "rx/auc": 1.0})
-
-    class Data:
-        """Data with nothing to test on."""
-
-        model_fields: ClassVar[dict[str, Any]] = {}
-        ignore_label = masks = sampling = None
-        drop_last, shuffle = False, True
-        ids = share = staticmethod(lambda *_: None)
-
     monkeypatch.setattr(gradient_trainer, "GradientTrainer", Trainer)
     monkeypatch.setattr(calibration, "calibratable", lambda *_: [])
-    names = ("loss_nodes", "metric_nodes", "freeze_nodes", "unfreeze_nodes")
-    config = SimpleNamespace(training=SimpleNamespace(max_epochs=2), data=Data(), **dict.fromkeys(names, ()))
-    parts = SimpleNamespace(batches=lambda _: [], cubes=[])
-    progress_messages.train_by_gradient(None, config, parts, tmp_path, telling)
-    told = [(hook, dict(each.losses), dict(each.metrics)) for (hook, *_), each in zip(_events(said), said, strict=True)]
-    assert [each for each in told if each[0] in {"EPOCH_END", "VALIDATION_END"}] == [
+
+    def train(*test: str) -> list[Any]:
+        names = ("loss_nodes", "metric_nodes", "freeze_nodes", "unfreeze_nodes")
+        data = SimpleNamespace(ignore_label=None, sampling=None, drop_last=False, shuffle=True)
+        config = SimpleNamespace(training=SimpleNamespace(max_epochs=9), data=data, **dict.fromkeys(names, ()))
+        pipeline = SimpleNamespace(name="pipeline", state_dict=dict)
+        progress_messages.train_by_gradient(pipeline, config, Parts(test), tmp_path, telling)
+        return said
+
+    return train
+
+
+def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) -> None:
+    """A validation ends where there was one; in the end come thresholds and the test."""
+    said = by_gradient()
+    hooks = [hook for hook, *_ in _events(said)]
+    told = [(hook, dict(each.losses), dict(each.metrics)) for hook, each in zip(hooks, said, strict=True)]
+    assert told[1:4] == [
         ("EPOCH_END", {"train_loss": 0.5}, {}),
         ("VALIDATION_END", {"val_loss": 0.75}, {}),
         ("EPOCH_END", {"train_loss": 0.25, "val_loss": 0.75}, {"rx/auc": 1.0}),
     ]
+    assert [(each.event.epochs.current, each.event.epochs.total) for each in said[1:4]] == [(5, 9), (0, 0), (6, 9)]
+    # Of two batches each, after four epochs that were trained before.
+    assert [place for *_, place in _events(said)][1:4] == [(1, 4, 0, 8), (1, 5, 0, 10), (1, 5, 0, 10)]
+    assert (hooks[0], *hooks[4:]) == (
+        "FIT_START",
+        "FIT_END",
+        "CALIBRATION_START",
+        "CALIBRATION_END",
+        "EVALUATION_START",
+        "EVALUATION_END",
+    )
+    outcome = said[6].event.calibration
+    assert (outcome.applicable, outcome.phase_detail) == (False, "no node of this pipeline can be calibrated")
+    assert said[6].message == outcome.phase_detail
+
+
+def test_a_training_that_goes_on_says_so_first(by_gradient: Gradient, tmp_path: Path) -> None:
+    """Before it begins."""
+    (tmp_path / "resume.ckpt").touch()
+    first, second, *_ = by_gradient()
+    assert [hook for hook, *_ in _events([first, second])] == ["CHECKPOINT_RESTORED", "FIT_START"]
+    assert first.event.checkpoint.restored
+
+
+def test_a_training_stops_at_the_end_of_an_epoch(by_gradient: Gradient, telling: Telling, said: list[Any]) -> None:
+    """Nothing more is said of it."""
+
+    def look() -> None:
+        raise Stopped
+
+    telling.run.look = look  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        by_gradient()
+    assert [hook for hook, *_ in _events(said)] == ["FIT_START"]
+
+
+@pytest.mark.parametrize(("test", "status"), [((), "NO_SPLIT"), (("d", "e"), "EVALUATED"), (("broken",), "FAILED")])
+def test_what_was_trained_is_tested_where_there_are_data_for_it(
+    by_gradient: Gradient, telling: Telling, test: tuple[str, ...], status: str
+) -> None:
+    """A test that fails ends nothing."""
+    outcome = by_gradient(*test)[-1].event.evaluation
+    assert outcome.split == 3
+    assert outcome.status == enum_value("EvaluationStatus", f"EVALUATION_STATUS_{status}")
+    tested = status == "EVALUATED"
+    assert (outcome.frames, dict(outcome.metrics)) == ((2, {"rx/auc": 0.5}) if tested else (0, {}))
+    assert outcome.error == ("The test is broken." if status == "FAILED" else "")
+    assert telling.batches == ({"test": len(test)} if test else {"train": 2, "val": 1})
