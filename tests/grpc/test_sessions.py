@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.server import open_sessions
 from cuvis_ai_core.grpc.server.open_sessions import Sessions
 
 
@@ -86,6 +89,110 @@ def test_calls_of_one_session_run_in_turn_and_only_so_many_wait() -> None:
     thread.join()
     assert caught.value.code == "RESOURCE_EXHAUSTED"
     assert order == ["first", "second"]
+    assert not session.is_busy
+
+
+def test_who_is_gone_is_not_waited_with() -> None:
+    """His call ends, and leaves no trace; one that waits for a session which is closed meanwhile finds none."""
+    session = Sessions().create()
+    held, waiting, errors = threading.Event(), threading.Event(), list[ServiceError]()
+
+    def hold() -> None:
+        with session.turn():
+            held.set()
+            assert waiting.wait(30)
+
+    def still_waits() -> bool:
+        waiting.set()
+        return True
+
+    def follow() -> None:
+        try:
+            with session.turn(still_waits):
+                pass
+        except ServiceError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=each) for each in (hold, follow)]
+    threads[0].start()
+    assert held.wait(30)
+    with pytest.raises(ServiceError) as caught, session.turn(lambda: False):
+        pass
+    assert caught.value.code == "CANCELLED"
+    assert session.is_busy
+    session.closing = True
+    threads[1].start()
+    for each in threads:
+        each.join()
+    assert [each.code for each in errors] == ["NOT_FOUND"]
+    assert not session.is_busy
+
+
+def test_a_closed_session_lets_go_of_all_whatever_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Of its pipeline and its plugins too; what fails is in the log."""
+    let_go: list[str] = []
+
+    def fail() -> None:
+        let_go.append("failed")
+        raise ValueError("not now")
+
+    sessions = Sessions(registry=lambda: NodeRegistry(discover=False))
+    session = sessions.create()
+    content = {"nodes": [{"name": "scaler", "class_name": "MinMaxNormalizer"}]}
+    first, second = (Pipeline.from_dict(content, node_registry=session.node_registry) for _ in range(2))
+    for each in (first, second):
+        each.close = lambda name=each: let_go.append("pipeline")  # type: ignore[method-assign, misc]
+    session.set_pipeline(first)
+    session.set_pipeline(second)
+    assert let_go == ["pipeline"]
+    assert session.sources.keys() == {"scaler"}
+    session.node_registry.close = lambda: let_go.append("registry")  # type: ignore[method-assign]
+    session.at_end += [fail, lambda: let_go.append("last")]
+    session.extras["kept"] = object()
+    let_go.clear()
+    sessions.close(session.id)
+    assert {"pipeline", "registry", "failed", "last"} == set(let_go)
+    assert (session.pipeline, session.sources, session.extras) == (None, {}, {})
+    assert "not now" in caplog.text
+    let_go.clear()
+    session.close()
+    assert let_go == ["registry"]  # nothing twice but what may be
+
+
+def test_who_calls_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while a call runs, nor so long after it."""
+    now = [1000.0]
+    monkeypatch.setattr(open_sessions, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    sessions = Sessions(idle=10)
+    session, other = sessions.create(), sessions.create()
+    now[0] += 10
+    sessions.close_idle()
+    assert sessions.all() == [session, other]
+    now[0] += 1
+    with session.turn():
+        now[0] += 100
+        sessions.close_idle()
+        assert sessions.all() == [session]
+        assert other.closing
+    for later, left in ((10, 1), (1, 0)):
+        now[0] += later
+        sessions.close_idle()
+        assert len(sessions) == left
+    assert session.closing
+
+
+def test_what_else_is_done_now_and_then_may_fail() -> None:
+    """It is done again."""
+    done = threading.Semaphore(0)
+
+    def tidy() -> None:
+        done.release()
+        raise OSError("not now")
+
+    sessions = Sessions(idle=0.01, tidy=tidy)
+    sessions.start()
+    assert all(done.acquire(timeout=30) for _ in range(2))
+    sessions.close_all()
 
 
 def test_a_session_that_is_closed_while_a_call_runs_is_freed_after_it() -> None:
@@ -108,5 +215,7 @@ def test_there_are_only_so_many_sessions(stub: Any) -> None:
     with pytest.raises(ServiceError) as caught:
         sessions.create()
     assert caught.value.code == "RESOURCE_EXHAUSTED"
+    made = sessions.all()
     sessions.close_all()
     assert len(sessions) == 0
+    assert [each.closing for each in made] == [True, True]
