@@ -37,6 +37,10 @@ def test_prometheus_is_answered(tmp_path: Path, connect: Callable[..., Any]) -> 
     assert 'cuvis_calls_total{code="NOT_FOUND",method="ListLoadedPlugins"} 1.0' in text
     assert "cuvis_sessions 1.0" in text
     assert "cuvis_calls_running 0.0" in text
+    assert 'cuvis_call_seconds_count{method="CreateSession"} 1.0' in text
+    # A field of one letter, and one of 32.
+    assert 'cuvis_bytes_total{direction="received"} 3.0' in text
+    assert 'cuvis_bytes_total{direction="sent"} 34.0' in text
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.metrics_address, timeout=5)
 
@@ -44,9 +48,15 @@ def test_prometheus_is_answered(tmp_path: Path, connect: Callable[..., Any]) -> 
 def test_a_line_per_call_has_everything_a_search_needs(stub: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Method, session, status, milliseconds, bytes, peer; as JSON one object."""
     with caplog.at_level(logging.INFO, "cuvis_ai_core.grpc.access"):
-        stub.CreateSession()
-    record = next(each for each in caplog.records if each.name.endswith("access"))
+        number = stub.CreateSession().session_id
+        stub.CloseSession(session_id=number)
+        number = stub.CreateSession().session_id
+        stub.SetProfiling(session_id=number)
+    record, _, _, other = (each for each in caplog.records if each.name.endswith("access"))
     told = json.loads(Lines(as_json=True).format(record))
+    about = ("method", "session", "code", "received", "sent")
+    assert tuple(told[name] for name in about) == ("CreateSession", "", "OK", 0, 34)
+    assert tuple(other.call[name] for name in about) == ("SetProfiling", number[:8], "OK", 34, 0)  # type: ignore[attr-defined]
     assert {"method", "session", "code", "ms", "received", "sent", "peer", "time", "level"} <= told.keys()
     assert "method=CreateSession" in Lines(as_json=False).format(record)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from cuvis_ai_core.grpc.health import health_address, is_serving
 from cuvis_ai_core.grpc.server.serve_command import serve
 from cuvis_ai_core.grpc.server.server import Server
 from cuvis_ai_core.grpc.server.settings import Settings
+from cuvis_ai_core.grpc.shared_memory import dev_shm_blocks
 
 START = [sys.executable, "-m", "cuvis_ai_core.grpc.production_server"]
 Started = tuple[subprocess.Popen[str], str, str]
@@ -271,14 +273,46 @@ def test_health_is_watched_and_reflection_tells_the_methods(server: Server, conn
 
 
 def test_health_says_that_the_server_ends_before_it_does(connect: Callable[..., Any], tmp_path: Path) -> None:
-    """A watch is told NOT_SERVING, not only once SERVING."""
+    """A watch is told NOT_SERVING while calls that run end; then sessions are closed."""
+    server = Server(Settings(port=0, working_directory=tmp_path)).start()
+    stub = connect(server.address)
+    watch = health_pb2_grpc.HealthStub(stub.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+    assert next(watch).status == 1
+    session = server.service.sessions.get(stub.CreateSession().session_id)
+    ended: list[bool] = []
+    session.at_end.append(lambda: ended.append(True))
+    with ThreadPoolExecutor(2) as others:
+        with session.turn():
+            asked = others.submit(stub.ListAvailableNodes, session_id=session.id)
+            while not session._waiting:
+                time.sleep(0.001)
+            ending = others.submit(server.stop)
+            assert next(watch).status == 2
+            watch.cancel()
+        assert asked.result().nodes  # calls have time to end
+        ending.result()
+    assert ended
+    assert len(server.service.sessions) == 0
+
+
+def test_a_server_that_has_ended_leaves_no_thread_and_one_that_begins_no_blocks_of_others(
+    connect: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was killed before, and however many are started in a process."""
+    monkeypatch.setattr(dev_shm_blocks, "FOLDER", tmp_path)
+    left = tmp_path / "cuvis-ai-left"
+    left.touch()
+    os.utime(left, (1, 1))
+    before = set(threading.enumerate())
     with Server(Settings(port=0, working_directory=tmp_path)) as server:
-        watch = health_pb2_grpc.HealthStub(connect(server.address).channel).Watch(
-            health_pb2.HealthCheckRequest(), timeout=20
-        )
-        assert next(watch).status == 1
-        server._health.enter_graceful_shutdown()
-        assert next(watch).status == 2
+        connect(server.address).CreateSession()
+        begun = [each for each in threading.enumerate() if each.name.startswith(("call", "patience", "sessions"))]
+    begun = [each for each in begun if each not in before]
+    assert len(begun) >= 3
+    for each in begun:
+        each.join(30)
+    assert not [each.name for each in begun if each.is_alive()]
+    assert not left.exists()
 
 
 @pytest.mark.slow
