@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages, wire
+from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, enum_value, messages, wire
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,45 @@ def test_events_of_the_newest_generation_are_there_whatever_is_installed() -> No
     assert theirs is None or {(each.name, each.number) for each in theirs.values} <= known
     assert enum_value("TrainHook", "TRAIN_HOOK_VALIDATION_START") == 18
     assert enum_value("TrainHook", "TRAIN_HOOK_VALIDATION_PROGRESS") == 19
+
+
+def test_older_schemas_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever they lack of the additions is laid over them; what they have stays, and so does the installed one."""
+    pb2 = pytest.importorskip("cuvis_ai_schemas.grpc.v1.cuvis_ai_pb2")
+    descriptors = pytest.importorskip("google.protobuf.descriptor_pb2")
+    file = ROOT / "src" / "cuvis_ai_core" / "grpc" / "messages" / "additions.binpb"
+    (ours,) = descriptors.FileDescriptorSet.FromString(file.read_bytes()).file
+    older = descriptors.FileDescriptorProto()
+    pb2.DESCRIPTOR.CopyToProto(older)
+    for kind, part in (("message_type", "field"), ("enum_type", "value"), ("service", "method")):
+        added = {each.name: {other.name for other in getattr(each, part)} for each in getattr(ours, kind)}
+        kinds = list(getattr(older, kind))
+        del getattr(older, kind)[:]
+        for each in kinds:
+            kept = [other for other in getattr(each, part) if other.name not in added.get(each.name, ())]
+            # Enums need a value for zero, and what nothing is left of was not there.
+            first = [other for other in getattr(each, part) if getattr(other, "number", 1) == 0 and other not in kept]
+            if kept or not added.get(each.name):
+                del getattr(each, part)[:]
+                getattr(each, part).extend([*first, *kept])
+                getattr(older, kind).add().CopyFrom(each)
+    assert older.ByteSize() < len(pb2.DESCRIPTOR.serialized_pb)
+    monkeypatch.setattr(pb2, "DESCRIPTOR", SimpleNamespace(CopyToProto=lambda into: into.CopyFrom(older)))
+    found = wire.__wrapped__()
+    assert vars(found.messages).keys() == vars(messages()).keys()
+    for name in vars(messages()):
+        fields = [
+            {each.number: (each.name, each.type) for each in kind.DESCRIPTOR.fields}
+            for kind in (getattr(found.messages, name), getattr(messages(), name))
+        ]
+        assert fields[0] == fields[1], name
+    enums = [
+        {name: dict(each.values_by_name.items()).keys() for name, each in pool.enum_types_by_name.items()}
+        for pool in (one.pool.FindFileContainingSymbol(SERVICE) for one in (found, wire()))
+    ]
+    assert enums[0] == enums[1]
+    methods = [{(each.name, each.streams) for each in one.methods.values()} for one in (found, wire())]
+    assert methods[0] == methods[1]
 
 
 def test_importing_the_registry_or_the_room_imports_no_grpc() -> None:
