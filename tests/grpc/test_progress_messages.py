@@ -250,6 +250,7 @@ def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) ->
         "EVALUATION_START",
         "EVALUATION_END",
     )
+    assert [each.event.split for each in said] == [1, 1, 2, 1, 1, 2, 2, 3, 3]
     outcome = said[6].event.calibration
     assert (outcome.applicable, outcome.phase_detail) == (False, "no node of this pipeline can be calibrated")
     assert said[6].message == outcome.phase_detail

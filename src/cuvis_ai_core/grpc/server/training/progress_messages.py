@@ -189,7 +189,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         telling.begin_anew(int(row["epoch"]) - 1)
         losses = {name: row[name] for name in ("train_loss", "val_loss") if name in row}
         if "val_loss" in losses:
-            telling.say(hook="VALIDATION_END", losses={"val_loss": losses["val_loss"]})
+            telling.say(hook="VALIDATION_END", split=_SPLITS["val"], losses={"val_loss": losses["val_loss"]})
         metrics = {name: value for name, value in row.items() if name not in {"epoch", *losses}}
         epochs = messages().EpochProgress(current=int(row["epoch"]), total=config.training.max_epochs)
         telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
@@ -200,14 +200,15 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         trainer.fit(train, val, shuffle=data.shuffle, reading=reading, folder=folder, observer=epoch_ended)
     telling.say(hook="FIT_END", calibration_pending=bool(calibratable(pipeline, config.freeze_nodes)))
     _calibrate(pipeline, config, val, telling)
-    telling.say(hook="EVALUATION_START")
-    telling.say(hook="EVALUATION_END", evaluation=_tested(trainer, parts, telling))
+    telling.say(hook="EVALUATION_START", split=_SPLITS["test"])
+    outcome = _tested(trainer, parts, telling)
+    telling.say(hook="EVALUATION_END", split=outcome.split, evaluation=outcome)
 
 
 def _calibrate(pipeline: Any, config: Any, val: Any, telling: Telling) -> None:
     telling.begin_calibrating()
     outcome = _calibration(pipeline, config, val)
-    telling.say(outcome.phase_detail, hook="CALIBRATION_END", calibration=outcome)
+    telling.say(outcome.phase_detail, hook="CALIBRATION_END", split=_SPLITS["val"], calibration=outcome)
 
 
 def _calibration(pipeline: Any, config: Any, val: Any) -> Any:
