@@ -91,8 +91,9 @@ def test_the_smallest_block_that_fits_is_used_again(folder: Path) -> None:
         owned.release(name)
     assert owned.get(small.name) is None
     assert [owned.take(MIB), owned.take(3 * MIB)] == [small, large]
-    other = owned.take(1)
+    other = owned.put(VALUES[:9])
     assert other is not None
+    assert bytes(other.memory[:9]) == bytes(range(9))
     owned.discard(other.name)
     owned.discard("absent")
     assert {each.name for each in folder.iterdir()} == {small.name, large.name}

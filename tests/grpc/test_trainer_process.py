@@ -3,9 +3,13 @@
 import base64
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,11 +19,12 @@ from cuvis_ai_schemas.pipeline import PortSpec
 pytest.importorskip("grpc")
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core.grpc.messages.schema_generations import messages
+from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
 from cuvis_ai_core.grpc.server.node_state_file import State, write_state
-from cuvis_ai_core.grpc.server.training.trainer_process import GRADIENT, STATISTICAL, Task, Trainer
+from cuvis_ai_core.grpc.server.training import trainer_process
+from cuvis_ai_core.grpc.server.training.trainer_process import CALIBRATION, GRADIENT, STATISTICAL, Task, Trainer
 from cuvis_ai_core.node import ArrayNode
-from cuvis_ai_core.pipeline.weights.weights_file import read_weights
+from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 from cuvis_ai_core.results.run_record import node_records
 
 CUBE = PortSpec(np.float32, (-1, -1, -1, -1))
@@ -51,20 +56,61 @@ class Center(ArrayNode):
         return {"cube": cube - np.float32(self._mean)}
 
 
+class Judge(ArrayNode):
+    """Marks what is above its threshold, which it learns from what is marked."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"decisions": PortSpec(np.bool_, (-1, -1, -1, -1))}
+
+    def __init__(self, threshold: float = 9.0, **kwargs: Any) -> None:
+        self.threshold = threshold
+        super().__init__(threshold=threshold, **kwargs)
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return what is above it."""
+        return {"decisions": cube > self.threshold}
+
+    def calibrate(self, scores: Any, targets: Any) -> dict[str, Any]:
+        """Choose the mean of what is marked; below zero nothing can be chosen."""
+        old, new = self.threshold, float(scores[..., 0][targets].mean())
+        if old < 0:
+            raise ValueError("below zero")
+        self.threshold = self.hparams["threshold"] = new
+        return {"threshold": {"old": old, "new": new}, "f1": 0.5, "frames": 2}
+
+
+class Marked(ArrayNode):
+    """What is marked in the data, while it is validated on."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"mask": PortSpec(np.integer, (-1, -1, -1))}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"mask": PortSpec(np.bool_, (-1, -1, -1))}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(execution_stages=["val"], **kwargs)
+
+    def forward(self, mask: Any) -> dict[str, Any]:
+        """Return it."""
+        return {"mask": mask > 0}
+
+
 Work = Callable[..., tuple[Any, dict[str, Any]]]
 
 
 @pytest.fixture
-def work(cache: Path, tmp_path: Path) -> Work:
-    """Return a function that trains on two cubes, and gives the last message and what the session takes over."""
-    NodeRegistry.register(Center)
+def task(cache: Path, tmp_path: Path) -> Callable[..., Task]:
+    """Return a function that makes the task of learning from two cubes."""
+    for each in (Center, Judge, Marked):
+        NodeRegistry.register(each)
     for number in range(2):
         np.save(tmp_path / f"{number}.npy", np.full((2, 2, 3), number, np.float32))
 
-    def run(
-        change: Callable[[Trainer], object] = lambda _: None, names: tuple[str, ...] = ("center",), **changes: Any
-    ) -> tuple[Any, dict[str, Any]]:
-        config = {
+    def make(
+        names: tuple[str, ...] = ("center",),
+        graph: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] = MappingProxyType({}),
+        **changes: Any,
+    ) -> Task:
+        config = graph or {
             "nodes": [{"name": name, "class_name": "Center"} for name in names],
             "edges": [{"source": f"{one}.cube", "target": f"{other}.cube"} for one, other in pairwise(names)],
         }
@@ -77,7 +123,7 @@ def work(cache: Path, tmp_path: Path) -> Work:
             "trainrun": {
                 "name": "run",
                 "pipeline": config,
-                "data": {"cubes": str(tmp_path)},
+                "data": {"cubes": str(tmp_path), **data},
                 "training": {"max_epochs": 1},
             },
             "state": state,
@@ -89,15 +135,33 @@ def work(cache: Path, tmp_path: Path) -> Work:
             "folder": str(tmp_path),
             "base": str(tmp_path),
         }
+        return Task(**(given | changes))
+
+    return make
+
+
+@pytest.fixture
+def work(task: Callable[..., Task]) -> Work:
+    """Return a function that does a task, and gives the last message and what the session takes over."""
+
+    def run(
+        change: Callable[[Trainer], object] = lambda _: None, said: list[Any] | None = None, **about: Any
+    ) -> tuple[Any, dict[str, Any]]:
         answers = io.StringIO()
-        trainer = Trainer(Task.from_json(Task(**(given | changes)).to_json().decode()), answers)
+        trainer = Trainer(Task.from_json(task(**about).to_json().decode()), answers)
         change(trainer)
         trainer.work()
-        *_, last = map(json.loads, answers.getvalue().splitlines())
+        *told, last = map(json.loads, answers.getvalue().splitlines())
+        if said is not None:
+            said += [_message(each["said"]) for each in told]
         ended = last["ended"]
-        return messages().TrainResponse.FromString(base64.b64decode(ended.pop("last"))), ended
+        return _message(ended.pop("last")), ended
 
     return run
+
+
+def _message(text: str) -> Any:
+    return messages().TrainResponse.FromString(base64.b64decode(text))
 
 
 def _name(field: str, number: int) -> str:
@@ -113,6 +177,93 @@ def test_what_was_learned_is_handed_over(work: Work) -> None:
     assert (ended["device"], ended["timings"]) == ("cpu", [])
     assert _means(ended) == {"center": 0.5}
     assert ended["state"]["initialized"] == {"center": True}
+
+
+def test_all_is_told_from_the_first_to_the_last(work: Work) -> None:
+    """Where it is, and of which node."""
+    said: list[Any] = []
+    last, _ = work(said=said)
+    hooks = messages().TrainEvent.DESCRIPTOR.fields_by_name["hook"].enum_type.values_by_number
+    assert [(hooks[each.event.hook].name.removeprefix("TRAIN_HOOK_"), each.event.node) for each in (*said, last)] == [
+        ("FIT_START", ""),
+        ("STATISTICAL_NODE_START", "center"),
+        ("STATISTICAL_PROGRESS", "center"),
+        ("STATISTICAL_NODE_END", "center"),
+        ("FIT_END", ""),
+        ("POST_FIT_END", ""),
+    ]
+    assert not any(each.event.calibration_pending for each in said)
+
+
+GRAPH: dict[str, Any] = {
+    "nodes": [
+        {"name": "center", "class_name": "Center"},
+        {"name": "judge", "class_name": "Judge", "params": {"threshold": 9.0}},
+        {"name": "marked", "class_name": "Marked"},
+    ],
+    "edges": [{"source": "center.cube", "target": "judge.cube"}],
+}
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> dict[str, Any]:
+    """Return data to validate on, a pixel of each of which is marked."""
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "masks").mkdir()
+    for number in range(2):
+        mask = np.zeros((2, 2), np.uint8)
+        mask[0, number] = 1
+        image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    return {"masks": str(tmp_path / "masks"), "val_ids": [0, 1]}
+
+
+@pytest.mark.parametrize(("threshold", "skipped"), [(9.0, False), (-1.0, True)])
+def test_thresholds_are_chosen_and_handed_over(
+    work: Work, tmp_path: Path, marked: dict[str, Any], threshold: float, *, skipped: bool
+) -> None:
+    """With the pipeline, as its nodes are built with other values now; where none was chosen, that is said."""
+    first, judge, last = GRAPH["nodes"]
+    graph = {**GRAPH, "nodes": [first, {**judge, "params": {"threshold": threshold}}, last]}
+    write_weights(tmp_path / "known.safetensors", {"center": {"mean": np.array([0.25])}}, {})
+    known = State(str(tmp_path / "known.safetensors"), {"center": True})
+    said: list[Any] = []
+    end, ended = work(graph=graph, data=marked, trainer=CALIBRATION, state=known, said=said)
+    assert (end.message, _name("status", end.status)) == ("done", "TRAIN_STATUS_COMPLETE")
+    assert [each.event.split for each in said] == [2] * len(said)
+    assert (said[1].event.progress.done, said[1].event.progress.total) == (1, 2)
+    outcome = said[-1].event.calibration
+    assert (outcome.applicable, outcome.split, outcome.frames, outcome.anomalous_frames) == (True, 2, 2, 2)
+    assert (said[-1].message, outcome.phase_detail) == ("", "")
+    assert outcome.phase_skip == enum_value("CalibrationPhaseSkip", "CALIBRATION_PHASE_SKIP_NONE")
+    (decider,) = outcome.deciders
+    status, reason = ("SKIPPED", "CALIBRATE_FAILED") if skipped else ("CALIBRATED", "NONE")
+    assert decider.status == enum_value("DeciderCalibrationStatus", f"DECIDER_CALIBRATION_STATUS_{status}")
+    assert decider.skip == enum_value("DeciderSkip", f"DECIDER_SKIP_{reason}")
+    about = (decider.name, decider.class_name, decider.skip_detail, decider.thresholds_present)
+    assert about == ("judge", "Judge", "ValueError: below zero" if skipped else "", not skipped)
+    found = {name: (each.before, each.after) for name, each in decider.thresholds.items()}
+    # The cubes are 0 and 1, less what is known: the mean of a pixel of each.
+    assert found == ({} if skipped else {"threshold": (9.0, 0.25)})
+    assert dict(decider.metrics) == ({} if skipped else {"f1": 0.5})
+    assert ("pipeline" in ended) == (not skipped)
+    if not skipped:
+        assert ended["pipeline"]["nodes"][1]["params"]["threshold"] == 0.25
+
+
+def test_thresholds_that_stay_are_said(work: Work, marked: dict[str, Any]) -> None:
+    """Of nodes that are to stay as they are, and of a pipeline in which nothing says what is marked."""
+    first, judge, _ = GRAPH["nodes"]
+    said: list[Any] = []
+    work(graph=GRAPH, said=said)
+    assert [each.event.calibration_pending for each in said] == [False] * (len(said) - 1) + [True]
+    said.clear()
+    graph = {**GRAPH, "nodes": [first, judge]}
+    work(graph=graph, data=marked, trainer=CALIBRATION, said=said)
+    outcome = said[-1].event.calibration
+    assert (outcome.applicable, len(outcome.deciders)) == (True, 0)
+    assert outcome.phase_skip == enum_value("CalibrationPhaseSkip", "CALIBRATION_PHASE_SKIP_AMBIGUOUS_MASK")
+    assert said[-1].message == outcome.phase_detail
+    assert "one output 'mask' of booleans" in outcome.phase_detail
 
 
 def test_what_nodes_knew_before_stays(work: Work, tmp_path: Path) -> None:
@@ -197,3 +348,55 @@ def test_other_code_than_that_of_the_session_is_not_trained(work: Work) -> None:
     assert "has changed since the session loaded it: what would be trained is another pipeline." in last.message
     assert (ended["error"]["kind"], ended["error"]["trace"]) == ("TrainingError", "")
     assert ended.keys() == {"error"}
+
+
+PRINTER = """\
+import os
+import time
+
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+
+class Printer(ArrayNode):
+    INPUT_SPECS = OUTPUT_SPECS = {"cube": PortSpec(np.floating, (-1, -1, -1, -1))}
+
+    def statistical_initialization(self, input_stream):
+        print("printed", os.nice(0), flush=True)
+        os.write(1, b"written")
+        for _ in input_stream:
+            pass
+        time.sleep(600)
+
+    def forward(self, cube):
+        return {"cube": cube}
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+def test_a_training_ends_with_whoever_started_it(
+    task: Callable[..., Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its node does; it lets others go first, and what nodes print is none of its answers."""
+    (tmp_path / "printing_node.py").write_text(PRINTER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    given = task(graph={"nodes": [{"name": "printer", "class_name": "printing_node.Printer"}]})
+    command = [sys.executable, "-m", trainer_process.__name__]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(given.to_json())
+        process.stdin.flush()
+        messages_of_it = (_message(json.loads(line)["said"]) for line in process.stdout)
+        try:
+            ends = messages().TrainEvent.DESCRIPTOR.fields_by_name["hook"].enum_type.values_by_name
+            until = ends["TRAIN_HOOK_STATISTICAL_NODE_END"].number
+            assert next((each for each in messages_of_it if each.event.hook == until), None) is not None
+            answers, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (answers, process.returncode) == (b"", 0)
+    assert f"printed {min(os.nice(0) + 5, 19)}\nwritten" in errors.decode()
