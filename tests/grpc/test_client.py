@@ -8,15 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import ManifestError, NodeRunError, PortError, ServiceError
 from cuvis_ai_core.grpc import AsyncClient, Client
+from cuvis_ai_core.grpc.client.cancellable_calls import Calls
+from cuvis_ai_core.grpc.client.training_progress import Progress, progress_of
+from cuvis_ai_core.grpc.messages.schema_generations import enum_value, wire
 from cuvis_ai_core.grpc.server.server import Server
 from cuvis_ai_core.grpc.server.settings import Settings
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
@@ -116,6 +122,81 @@ def test_plugins_of_a_manifest_and_a_pipeline_file_with_weights(
     manifest.write_text(f"plugins:\n  other: {{path: {tmp_path}/nowhere, provides: [a.B]}}\n")
     with pytest.raises(ServiceError, match="nowhere"):
         client.load_plugins(manifest)
+
+
+def test_a_pipeline_file_brings_its_weights_and_is_saved_with_them(
+    client: Client, learning_plugin: Path, shared_root: Path, tmp_path: Path
+) -> None:
+    """What lies beside it, or what is named; how long its nodes took is told of what ran meanwhile."""
+    manifest = tmp_path / "plugins.yaml"
+    manifest.write_text(f"plugins:\n  centre: {{path: {learning_plugin}, provides: [centre.nodes.Centre]}}\n")
+    client.load_plugins(manifest)
+    file, cube = tmp_path / "p.yaml", CUBE[..., :4]
+    file.write_text("nodes: [{name: centre, class_name: Centre}]\n")
+    for name, mean in (("p", 1.0), ("other", 2.0)):
+        save_file({"centre.mean": np.full(4, mean)}, tmp_path / f"{name}.safetensors")
+    client.load_pipeline(file)
+    assert client.inputs() == {"cube": (-1, -1, -1, -1)}
+    assert client.outputs() == {"centre.cube": (-1, -1, -1, -1)}
+    np.testing.assert_array_equal(client.run(cube)["centre.cube"], cube - np.float32(1))
+    client.load_pipeline(file, weights=tmp_path / "other.safetensors")
+    for runs in (2, 1):
+        with client.profiled() as times:
+            for _ in range(runs):
+                np.testing.assert_array_equal(client.run(cube)["centre.cube"], cube - np.float32(2))
+        client.run(cube)
+        (of_node,) = times
+        assert (of_node["node"], of_node["calls"]) == ("centre", runs)
+        assert of_node["total_seconds"] == pytest.approx(of_node["mean_seconds"] * runs)
+        assert 0 < of_node["total_seconds"] < 60
+    saved = Path(client.save_pipeline(str(shared_root / f"{client.session_id[:8]}.yaml")))
+    assert saved.is_file()
+    client.load_pipeline({"nodes": [{"name": "centre", "class_name": "Centre"}]}, overrides=["nodes.centre.name=other"])
+    assert client.outputs().keys() == {"other.cube"}
+    client.load_pipeline(saved)
+    np.testing.assert_array_equal(client.run(cube)["centre.cube"], cube - np.float32(2))
+
+
+def test_a_session_that_is_gone_is_closed(server: Server, cache: Path) -> None:
+    """By whatever; and so is one of a server that has ended."""
+    client = Client(server.address)
+    server.service.sessions.close(client.session_id)
+    client.close()
+    with Server(Settings(port=0)) as other:
+        client = Client(other.address)
+    client.close()
+    with pytest.raises(ValueError, match="closed channel"):
+        client.inputs()
+
+
+def test_calls_that_nobody_waits_for_are_cancelled() -> None:
+    """Those under way, and those that begin afterwards."""
+    cancelled: list[str] = []
+    calls = Calls()
+    first, second = (SimpleNamespace(cancel=partial(cancelled.append, name)) for name in ("first", "second"))
+    assert calls.add(first) is first
+    assert cancelled == []
+    calls.cancel()
+    assert cancelled == ["first"]
+    assert calls.add(second) is second
+    assert cancelled == ["first", "second"]
+
+
+@pytest.mark.parametrize(("hook", "epoch"), [("EPOCH_END", 3), ("EPOCH_START", 0)])
+def test_what_a_message_says_of_a_training(hook: str, epoch: int) -> None:
+    """The number of an epoch counts when it has ended."""
+    m = wire().messages
+    event = m.TrainEvent(
+        hook=enum_value("TrainHook", f"TRAIN_HOOK_{hook}"),
+        node="n",
+        epochs=m.EpochProgress(current=3, total=9),
+        progress=m.FrameProgress(done=4, total=5),
+    )
+    said = m.TrainResponse(status=1, message="words", event=event, losses={"a": 0.5}, metrics={"b": 0.25})
+    expected = Progress("running", "words", epoch, 9, "n", 4, 5, {"a": 0.5}, {"b": 0.25})
+    assert progress_of(said) == expected
+    states = [progress_of(m.TrainResponse(status=status)).state for status in (0, 2, 3, 4)]
+    assert states == ["none", "complete", "error", "cancelled"]
 
 
 def test_the_asynchronous_client_awaits_the_same(server: Server, cache: Path) -> None:

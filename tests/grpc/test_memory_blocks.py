@@ -1,6 +1,7 @@
 """Blocks of memory for processes of one machine: made, used again, copied, mapped, swept; and what clients seal."""
 
 import gc
+import mmap
 import os
 import stat
 import time
@@ -15,8 +16,10 @@ import pytest
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.shared_memory import dev_shm_blocks
+from cuvis_ai_core.grpc.shared_memory.client_buffers import Lending, Lent
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
     CLIENT,
+    SMALLEST,
     Block,
     Blocks,
     Copies,
@@ -100,6 +103,11 @@ def test_the_smallest_block_that_fits_is_used_again(folder: Path) -> None:
     owned.release(small.name)
     owned.close()
     assert list(folder.iterdir()) == []
+    assert owned.get(large.name) is None
+    again = owned.take(MIB)
+    assert again is not None
+    assert again.name not in {small.name, large.name}
+    again.close()
 
 
 def test_what_is_unused_longest_makes_room(folder: Path) -> None:
@@ -135,9 +143,14 @@ def test_a_copy_is_of_the_part_that_was_asked_for(folder: Path) -> None:
     assert bytes(part) == VALUES[3:8].tobytes()
     del part, whole
     gc.collect()
+    others = [mmap.mmap(-1, size) for size in (MIB, 2 * MIB)]  # where memory would lie that was given back
     part, whole = copies.read(block.name, 0, 8), copies.read(block.name, 0, 2 * MIB)
     assert (_place(part), _place(whole)) == places
+    more = copies.read(block.name, 16, 8)
     assert bytes(part) == bytes([0, 1, 2, 0, 0, 0, 0, 0])
+    assert bytes(more) == bytes(range(16, 24))
+    for each in others:
+        each.close()
     with pytest.raises(ServiceError, match="is shorter than 2097153 bytes"):
         copies.read(block.name, 1, 2 * MIB)
     assert copies.read(block.name, 0, 0) == b""
@@ -273,3 +286,73 @@ def test_memory_that_has_the_name_of_another_is_the_new_one() -> None:
         block.close()
     assert len(places) == 1
     maps.close()
+
+
+def test_what_is_lent_is_used_again_when_nobody_reads_it(folder: Path) -> None:
+    """Neither while somebody holds an answer that lies in it, nor once the server has told that it is read still."""
+    lending = Lending(partial(Block, CLIENT), 4 * MIB)
+    with lending.call() as lent:
+        first = _put(lent, VALUES[:MIB])
+    with lending.call() as lent:
+        assert _put(lent, VALUES[1 : MIB + 1]) == first
+        answer = lent.view(first, 3, 5)
+        assert lent.view("absent", 0, 1) is None
+    assert answer is not None
+    assert answer.tolist() == [4, 5, 6, 7, 8]
+    with lending.call() as lent:
+        second = _put(lent, VALUES[:MIB])
+    assert second != first
+    assert answer.tolist() == [4, 5, 6, 7, 8]
+    del answer
+    gc.collect()
+    with lending.call() as lent:
+        assert {_put(lent, VALUES[:MIB]) for _ in range(2)} == {first, second}
+        lending.keep(["absent", first])
+    with lending.call() as lent:
+        assert _put(lent, VALUES[:MIB]) == second
+    assert {each.name for each in folder.iterdir()} == {second}
+    with suppress(KeyError), lending.call() as lent:
+        assert _put(lent, VALUES[:MIB]) == second
+        raise KeyError("the call failed")
+    with lending.call() as lent:
+        third = _put(lent, VALUES)
+        fourth = _put(lent, VALUES)
+        assert lent.put(VALUES) is None
+    assert {each.name for each in folder.iterdir()} == {third, fourth}
+    lending.close()
+    assert list(folder.iterdir()) == []
+
+
+def _put(lent: Lent, array: Any) -> str:
+    found = lent.put(array)
+    assert found is not None
+    name, offset = found
+    assert offset == 0
+    return name
+
+
+def test_an_array_that_lies_in_memory_to_be_lent_is_lent_as_it_is(folder: Path) -> None:
+    """And any other is copied; what is answered of it is a copy, since its owner writes to it."""
+    lending = Lending(partial(Block, CLIENT), 16 * MIB)
+    assert lending.empty((SMALLEST - 1,), np.uint8) is None
+    assert lending.empty((16 * MIB, 2), np.uint8) is None
+    array = lending.empty((2, SMALLEST // 4), np.uint16)
+    assert array is not None
+    assert (array.shape, array.dtype) == ((2, SMALLEST // 4), np.uint16)
+    array[:] = np.arange(array.size, dtype=np.uint16).reshape(array.shape)
+    with lending.call() as lent:
+        name = _put(lent, array)
+        assert lent.put(array[1]) == (name, SMALLEST // 2)
+        assert lent.put(array[1, -1:]) == (name, SMALLEST - 2)
+        for other in (array[:, ::2], array.view(">u2"), array.copy()):
+            assert _put(lent, other) != name
+        answer = lent.view(name, 2, 4)
+        assert answer is not None
+        array[:] = 0
+        assert answer.view(np.uint16).tolist() == [1, 2]
+    del array
+    gc.collect()
+    with lending.call() as lent:
+        assert name in {_put(lent, VALUES[:SMALLEST]) for _ in range(4)}
+        assert lent.view(name, 0, 4) is not None
+    lending.close()
