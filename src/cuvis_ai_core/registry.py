@@ -13,10 +13,10 @@ from cuvis_ai_core.plugins.builtin_nodes import BuiltinNodes
 from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.hooks.discovery import is_path
-from cuvis_ai_core.plugins.hooks.manager import class_path
+from cuvis_ai_core.plugins.isolation.private_names import class_path
 from cuvis_ai_core.plugins.loading.published_registry import PublishedRegistry
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
-from cuvis_ai_core.plugins.loading.registry_load import import_what_is_needed, load_together
+from cuvis_ai_core.plugins.loading.warm_or_cold_load import import_what_is_needed, load_together
 from cuvis_ai_core.plugins.node_lookup import NodeEntry, checked_name, host_class
 from cuvis_ai_core.plugins.plugin_info import PluginState
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin
     from cuvis_ai_core.plugins.hooks.manager import HookManager
     from cuvis_ai_core.plugins.loading.load_record import Recall
-    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin
     from cuvis_ai_core.plugins.loading.plugin_data_modules import DataModule
-    from cuvis_ai_core.plugins.loading.registry_load import ParsedPlugins
+    from cuvis_ai_core.plugins.loading.scoped_plugin import LoadedPlugin
+    from cuvis_ai_core.plugins.loading.warm_or_cold_load import ParsedPlugins
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
@@ -210,7 +210,7 @@ class NodeRegistry(PublishedRegistry, BuiltinNodes):
         store = self._store()
         loaded, failed = self._load(recalled, store, parsed)
         if failed:
-            from cuvis_ai_core.plugins.load_errors import not_loaded
+            from cuvis_ai_core.plugins.load_failure_messages import not_loaded
             from cuvis_ai_core.plugins.manifest.manifest_schema import manifest_path
 
             raise not_loaded(manifest_path(path), loaded, failed)

@@ -11,9 +11,10 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
+from cuvis_ai_core.plugins.cache import altered_entries
 from cuvis_ai_core.plugins.cache.sources import usable_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target_marker import target_for
+from cuvis_ai_core.plugins.cache.target_entry import target_for
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin
 from cuvis_ai_core.testing.git_server import GitHost
@@ -329,6 +330,7 @@ def test_what_somebody_removes_while_it_is_looked_at_was_not_altered(
         return look(folder, watched)
 
     monkeypatch.setattr(altered_files, "looks_unchanged", while_another_process_clears)
+    monkeypatch.setattr(altered_entries, "looks_unchanged", while_another_process_clears)
     key = next(iter(json.loads((target / "cuvis-target.json").read_text())["hosts"]))
     assert target_for(target.parent, key) is None
     assert usable_source("echo", GitPlugin.model_validate(config), Store(cache)) is None

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core._atomic_writes import remove_tree
-from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
+from cuvis_ai_core.plugins.cache import altered_entries
+from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
 from cuvis_ai_core.plugins.cache.housekeeping import entries, prune
 from cuvis_ai_core.plugins.cache.sources import Source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target_marker import complete_targets
-from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.cache.target_entry import complete_targets
 from cuvis_ai_core.testing.git_server import GitHost
 
 Load = Callable[..., dict[str, Any]]
@@ -104,7 +104,7 @@ def assert_whole(store: Store) -> None:
     assert marker is not None
     refuse_altered("echo", Source(checkout.path, marker["commit"]))
     (found,) = complete_targets(target.path.parent)
-    altered_files.refuse_altered(found)
+    altered_entries.refuse_altered(found)
     prune(store, unused_for=1e9)
     # A lock without a folder may just have been taken by somebody: it stays for an hour.
     assert [path for path in (store.root / ".tmp").iterdir() if path.suffix != ".lock"] == []

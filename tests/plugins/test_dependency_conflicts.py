@@ -18,7 +18,7 @@ from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
-from cuvis_ai_core.plugins.dependencies.requirements import stands_in
+from cuvis_ai_core.plugins.dependencies.alternative_builds import stands_in
 
 MakeWheel = Callable[..., None]
 LoadUser = Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.plugins.cache import sources
-from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity, read_marker
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.environment_entry import (
     Environment,
     code_stamp,
@@ -20,8 +20,7 @@ from cuvis_ai_core.plugins.cache.environment_entry import (
 )
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, known_commits, put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target_entry import Target
-from cuvis_ai_core.plugins.cache.target_marker import complete_target, read_target, target_for, write_marker
+from cuvis_ai_core.plugins.cache.target_entry import Target, complete_target, read_target, target_for, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, parse_plugin

@@ -91,7 +91,7 @@ import json, sys
 from cuvis_ai_core import NodeRegistry
 
 LATER = ["cuvis_ai_core.plugins.loading.load_record", "pydantic", "packaging"]
-FOR_LOADING = ["cuvis_ai_core.plugins.loading.loaded_plugin", "yaml", "cuvis_ai_schemas.pipeline"]
+FOR_LOADING = ["cuvis_ai_core.plugins.loading.scoped_plugin", "yaml", "cuvis_ai_schemas.pipeline"]
 said = {}
 
 def listen(event, arguments):
@@ -118,7 +118,7 @@ def test_what_can_wait_is_imported_while_programs_run(
     assert json.loads(done.stdout) == {
         "work": [],
         "build": [],
-        "installation": ["cuvis_ai_core.plugins.loading.loaded_plugin", "yaml"],
+        "installation": ["cuvis_ai_core.plugins.loading.scoped_plugin", "yaml"],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from cuvis_ai_core.errors import BuildError, ProjectFileError
-from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.installing.project_build import Building
 from cuvis_ai_core.plugins.installing.uv_commands import Uv

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.errors import DependencyConflictError
+from cuvis_ai_core.plugins.dependencies.alternative_builds import are_one
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict
-from cuvis_ai_core.plugins.dependencies.same_build import are_one
 from cuvis_ai_core.plugins.dependencies.sharing_decision import Demand, Provider, Sharing
 
 

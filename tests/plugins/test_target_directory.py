@@ -7,8 +7,7 @@ import pytest
 
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store, long_hash
-from cuvis_ai_core.plugins.cache.target_entry import Target
-from cuvis_ai_core.plugins.cache.target_marker import read_target, write_marker
+from cuvis_ai_core.plugins.cache.target_entry import Target, read_target, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.disk.altered_files import source_stamp
 from cuvis_ai_core.plugins.installing.install_request import Choice

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from cuvis_ai_core.errors import ManifestError, NetworkError
-from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.lock import updating

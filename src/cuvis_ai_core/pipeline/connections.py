@@ -11,7 +11,7 @@ from cuvis_ai_core.node.base import stage_name
 from cuvis_ai_core.node.class_checks import check_class
 from cuvis_ai_core.node.hyper_parameters import has_own_stages, hyper_parameters
 from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, NodeConfig, PipelineConfig
-from cuvis_ai_core.plugins.hooks.manager import class_path
+from cuvis_ai_core.plugins.isolation.private_names import class_path
 
 Connection: TypeAlias = tuple[Any, Any]
 """An output port and an input port: `(detector.outputs.scores, decider.inputs.scores)`."""

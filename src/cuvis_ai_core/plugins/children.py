@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cuvis_ai_core.plugins.cache import policy_checks
-from cuvis_ai_core.plugins.cache.target_marker import read_target
+from cuvis_ai_core.plugins.cache.target_entry import read_target
 from cuvis_ai_core.plugins.dependencies import live_versions
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.isolation.calling_plugin import process_started_by

@@ -62,3 +62,17 @@ def near(name: str, known: Iterable[str], prefix: str) -> str:
     found = nearest(name, known)
     advice = "Correct 'provides' in the manifest, or what the plugin's entry points and hooks name."
     return f"Did you mean '{prefix}{found}'? {advice}" if found else advice
+
+
+def no_node(path: str, plugin: str | None, found: object = None) -> InvalidNodeError:
+    """Return the error for what is at a path and no node class; None where nothing is there."""
+    from cuvis_ai_core.node.class_checks import no_node_class
+
+    who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
+    problem, hint = no_node_class(path, found)
+    return InvalidNodeError(
+        f"{who}{problem}.",
+        hint=hint,
+        node=path,
+        plugin=plugin,
+    )

@@ -10,13 +10,10 @@ from typing import NamedTuple
 from cuvis_ai_core.errors import AmbiguousNodeError, InvalidNodeError, NodeNotFoundError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.discovery import is_path, refuse_module
-from cuvis_ai_core.plugins.hooks.manager import (
-    HookManager,
-    checked_nodes,
-    class_path,
-    no_node,
-)
-from cuvis_ai_core.plugins.isolation.private_names import PREFIX, public_name, without_private_names
+from cuvis_ai_core.plugins.hooks.hook_answers import checked_nodes
+from cuvis_ai_core.plugins.hooks.manager import HookManager
+from cuvis_ai_core.plugins.isolation.private_names import PREFIX, class_path, public_name, without_private_names
+from cuvis_ai_core.plugins.missing_nodes import no_node
 
 _CORE = "cuvis_ai_core"
 

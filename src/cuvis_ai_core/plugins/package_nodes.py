@@ -16,7 +16,7 @@ from cuvis_ai_hookspecs import hookimpl
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import InvalidNodeError, ManifestError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.hooks.manager import class_path
+from cuvis_ai_core.plugins.isolation.private_names import class_path
 from cuvis_ai_core.plugins.manifest.published_catalogue import class_paths
 from cuvis_ai_core.plugins.plugin_info import PluginInfo
 

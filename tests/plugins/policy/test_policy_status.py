@@ -8,7 +8,7 @@ import pytest
 
 from cuvis_ai_core.errors import SignatureError
 from cuvis_ai_core.plugins.cache import policy_checks, policy_status
-from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.policy_status import Standing, standing_of
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.signatures import Signature

@@ -12,7 +12,7 @@ from cuvis_ai_schemas.enums import NodeCategory, NodeTag
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import InvalidNodeError, PluginLoadError
 from cuvis_ai_core.node.ports import read_ports
-from cuvis_ai_core.plugins.hooks.manager import class_path
+from cuvis_ai_core.plugins.isolation.private_names import class_path
 
 Construct = Callable[..., Any]
 

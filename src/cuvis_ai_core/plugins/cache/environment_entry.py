@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._untrusted_files import read_json
+from cuvis_ai_core.plugins.cache import altered_entries
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.dependencies.search_path import installed_in
@@ -93,7 +94,7 @@ def usable_environment(folder: Path, store: Store, *, write: bool = True) -> Env
     if read is None or not read.python.exists():  # its Python may have been uninstalled
         return None
     keep = write_environment if write else None
-    found = altered_files.unless_removed(folder, lambda: altered_files.looked_at(read, _watching, keep))
+    found = altered_entries.unless_removed(folder, lambda: altered_entries.looked_at(read, _watching, keep))
     return found if found is not None and store.use(folder) else None
 
 

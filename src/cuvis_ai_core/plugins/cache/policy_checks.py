@@ -223,7 +223,7 @@ def refuse_stored(root: "Path", title: str, code: "Iterable[str]") -> None:
     found = policy()
     if found is None:
         return
-    from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
+    from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
     from cuvis_ai_core.plugins.cache.sources import Source
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin
 

@@ -16,7 +16,7 @@ from typing import Any
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._subprocess import Programs
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.plugins.cache.checkout_marker import complete, identity
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.git.repository_tags import fetch

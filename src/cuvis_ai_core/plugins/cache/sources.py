@@ -18,10 +18,19 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.plugins.cache.checkout_marker import UNSETTLED, complete, identity, read_marker
+from cuvis_ai_core.plugins.cache import altered_entries
+from cuvis_ai_core.plugins.cache.checkout_entry import (
+    UNSETTLED,
+    check_checkout,
+    complete,
+    identity,
+    mismatch,
+    read_marker,
+    refuse_altered_checkout,
+)
 from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.disk.altered_files import PROJECT_FILES
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
@@ -271,49 +280,19 @@ def _published(places: tuple[Path, Path], wanted: Mapping[str, str], shared: Sto
         marker = read_marker(place)
         if marker is not None and wanted.items() <= marker.items():
             if leads_out(place, place.parent):
-                raise _mismatch(place, marker, f"{place} is a link that leads out of the plugin cache")
-            return altered_files.unless_removed(place, partial(_checked, place, marker, write=shared is None))
+                raise mismatch(place, marker, f"{place} is a link that leads out of the plugin cache")
+            return altered_entries.unless_removed(place, partial(_checked, place, marker, write=shared is None))
     return None
 
 
 def _checked(place: Path, marker: Mapping[str, Any], *, write: bool) -> Source:
-    _check_head(place, marker)
-    _check_files(place, marker, write=write)
+    check_checkout(place, marker, write=write)
     return _source(place, marker)
 
 
 def _source(place: Path, marker: Mapping[str, Any]) -> Source:
     unsettled = (marker["repo"], marker["tag"]) if marker.get(UNSETTLED) else None
     return Source(place, marker["commit"], marker["content"], unsettled)
-
-
-def _check_head(place: Path, marker: Mapping[str, Any]) -> None:
-    try:
-        # Read, not asked of git: a process costs some milliseconds, and its configuration could be somebody's.
-        head = (place / ".git" / "HEAD").read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        head = "nothing"
-    if head != marker["commit"]:
-        raise _mismatch(
-            place, marker, f"{place} is at {head}, but tag {marker['tag']} was fetched at commit {marker['commit']}"
-        )
-
-
-def _check_files(place: Path, marker: Mapping[str, Any], *, write: bool) -> None:
-    """Look at some files; where one seems to have changed, read all, for a copy of a cache has other times."""
-    if altered_files.looks_unchanged(place, marker["watched"]):
-        return
-    _check_content(place, marker)
-    if not write:
-        return
-    with suppress(OSError):  # so that the next look is cheap again
-        files = altered_files.checkout_files(place)
-        write_json(place / ".git" / MARKER, {**marker, "watched": altered_files.watch(place, files)})
-
-
-def _check_content(place: Path, marker: Mapping[str, Any]) -> None:
-    if marker["content"] != altered_files.checkout_digest(place, altered_files.checkout_files(place)):
-        raise _mismatch(place, marker, f"files in {place} were changed, added or removed")
 
 
 def refuse_altered(name: str, source: Source) -> None:
@@ -327,21 +306,7 @@ def refuse_altered(name: str, source: Source) -> None:
         CacheMismatchError: Files of the checkout were changed, added or removed.
     """
     if source.commit is not None:
-        unknown = {"name": name, "repo": "", "tag": "", "commit": source.commit, "content": ""}
-        marker = read_marker(source.folder) or unknown
-        _check_head(source.folder, marker)
-        _check_content(source.folder, marker)
-
-
-def _mismatch(place: Path, marker: Mapping[str, Any], what: str) -> CacheMismatchError:
-    name = str(marker["name"])
-    return CacheMismatchError(
-        f"Tag mismatch in cache for plugin '{name}': {what}.",
-        hint=f'Somebody changed the checkout. Fetch it anew: NodeRegistry.clear_plugin_cache("{name}").',
-        plugin=name,
-        location=marker["repo"],
-        path=place,
-    )
+        refuse_altered_checkout(name, source.folder, source.commit)
 
 
 def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:
@@ -387,7 +352,7 @@ def content_of(declared: GitPlugin | LocalPlugin, source: Source) -> str:
     if isinstance(declared, GitPlugin):
         # Builds are told the version that the tag states: two tags of one commit are two contents.
         return long_hash(without_credentials(declared.repo), str(source.commit), declared.tag, *options)
-    files = (folder / name for name in altered_files.PROJECT_FILES)
+    files = (folder / name for name in PROJECT_FILES)
     # By content, not by time: an edit that is taken back leads to the folder that is there.
     text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
     # Contents that differ only in what follows the dot replace each other.

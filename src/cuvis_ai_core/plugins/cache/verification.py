@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CacheMismatchError, CuvisError, NotAllowedError, StoreError
-from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
+from cuvis_ai_core.plugins.cache import altered_entries
+from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
 from cuvis_ai_core.plugins.cache.environment_entry import read_environment
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import (
@@ -19,8 +20,7 @@ from cuvis_ai_core.plugins.cache.sources import (
     refuse_altered,
 )
 from cuvis_ai_core.plugins.cache.store import Store, listed
-from cuvis_ai_core.plugins.cache.target_marker import complete_target
-from cuvis_ai_core.plugins.disk import altered_files
+from cuvis_ai_core.plugins.cache.target_entry import complete_target
 from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
@@ -102,7 +102,9 @@ def _installed(place: Path) -> Iterator[Finding]:
     name, apart = place.name.partition("@")[0], place.parent.name == ".envs"
     for folder in listed(place):
         found = read_environment(folder) if apart else complete_target(folder)
-        problem = _incomplete(name, folder) if found is None else _problem(partial(altered_files.refuse_altered, found))
+        problem = (
+            _incomplete(name, folder) if found is None else _problem(partial(altered_entries.refuse_altered, found))
+        )
         yield Finding(name, "environment" if apart else "target", str(folder), problem)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from cuvis_ai_core.errors import DependencyConflictError
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
-from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name, stands_in
+from cuvis_ai_core.plugins.dependencies.requirements import conflict, host_version, needed_name
 from cuvis_ai_core.plugins.dependencies.search_path import SearchPath, added_below, search_path
 from cuvis_ai_core.plugins.dependencies.sharing_decision import (
     Demand,
@@ -211,6 +211,8 @@ def _serving(distribution: Distribution) -> _Live | None:
     live = _live.get(distribution.name)
     if live is not None or distribution.pure or not distribution.roots:
         return live
+    from cuvis_ai_core.plugins.dependencies.alternative_builds import stands_in
+
     wanted = set(distribution.roots)
     rivals = [each for each in _live.values() if wanted.issubset(each.distribution.roots)]
     return next((each for each in rivals if stands_in(each.distribution.name, distribution.name)), None)
@@ -218,9 +220,12 @@ def _serving(distribution: Distribution) -> _Live | None:
 
 def _twin_of_the_host(distribution: Distribution) -> str | None:
     """Return the version of another build of something compiled that the host has."""
+    if distribution.pure:
+        return None
+    from cuvis_ai_core.plugins.dependencies.alternative_builds import stands_in
+
     host = search_path()
-    names = () if distribution.pure else host.metadata
-    return next((host.version(name) for name in names if stands_in(name, distribution.name)), None)
+    return next((host.version(name) for name in host.metadata if stands_in(name, distribution.name)), None)
 
 
 def _doubles(plugin: Distribution, needed: Iterable[Distribution]) -> Iterator[tuple[str, DependencyConflictError]]:
@@ -244,7 +249,7 @@ def _others(
         live = _live.get(each.name)
         if live is None or live.distribution.version != each.version or live.target == target:
             continue
-        from cuvis_ai_core.plugins.dependencies.same_build import are_one
+        from cuvis_ai_core.plugins.dependencies.alternative_builds import are_one
 
         if not are_one(each.name, live.target, target):
             where = f"{live.provider().where}, with other files"

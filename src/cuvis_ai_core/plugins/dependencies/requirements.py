@@ -1,6 +1,5 @@
 """Whether a version meets a requirement, and what is said where it does not."""
 
-import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -17,14 +16,6 @@ WAY_OUT: Final = (
     "its own: write isolation: process (or auto) in its manifest entry."
 )
 """The next step for whoever meets a dependency conflict."""
-
-
-# Of one library, as PyPI has them: opencv-python-headless, psycopg2-binary, onnxruntime-gpu, cupy-cuda12x.
-_BUILD: Final = re.compile(r"(-(headless|binary|cpu|gpu|intel|directml|openvino|rocm|cu\d+|cuda\d*))+$")
-"""What the names of builds for other machines end with."""
-
-_MORE: Final = (("opencv-python", "opencv-contrib-python"),)
-"""Libraries of which another one is a superset, in the same versions."""
 
 
 def host_version(name: str) -> str | None:
@@ -89,13 +80,3 @@ def _parsed(requirement: str) -> "Requirement":
     from packaging.requirements import Requirement
 
     return Requirement(requirement)
-
-
-def stands_in(other: str, wanted: str) -> bool:
-    """Tell whether one distribution is another build of a second one, or of a superset of it, by normalised names.
-
-    In a plain environment `opencv-python` and `opencv-python-headless` may both be installed, one over the other, and
-    both requirements are met by what lies there. A compiled library exists once in a process, so here one serves both.
-    """
-    library, needed = _BUILD.sub("", other), _BUILD.sub("", wanted)
-    return library == needed or (needed, library) in _MORE

@@ -6,13 +6,11 @@ a cache have other times than the original: a difference is only a reason to rea
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
-from typing import Final, Protocol, TypeAlias, TypeVar
-
-from cuvis_ai_core.errors import CacheMismatchError
+from typing import Final, TypeAlias
 
 Watched: TypeAlias = Mapping[str, list[int]]
 """Relative path of a file, with `/`, to its size in bytes and its time of change in nanoseconds."""
@@ -26,37 +24,10 @@ NO_SOURCE: Final = (".venv", "venv", "__pycache__", ".*_cache", "build", "dist",
 PROJECT_FILES: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 """Files that say what a project is called, and what it needs."""
 
-_SHOWN: Final = 3
-"""Altered files that an error names."""
-
 _SECOND: Final = 10**9
 
 _MODULES: Final = (".py", ".pyc", ".so", ".pyd", ".pth")
 """Suffixes of files that nobody may add to a target directory; data that a plugin keeps beside its code it may."""
-
-
-class InstalledPlace(Protocol):
-    """A target directory or an environment, below the folder of its plugin in the plugin cache."""
-
-    @property
-    def folder(self) -> Path:
-        """The whole of it."""
-
-    @property
-    def packages(self) -> Path:
-        """The folder in it with what is installed."""
-
-    @property
-    def content(self) -> str:
-        """Hash of what the installers recorded."""
-
-    @property
-    def watched(self) -> Watched:
-        """Size and time of some of its files."""
-
-
-_Place = TypeVar("_Place", bound=InstalledPlace)
-_Found = TypeVar("_Found")
 
 
 def watch(folder: Path, files: Iterable[str]) -> dict[str, list[int]]:
@@ -139,75 +110,6 @@ def checkout_digest(folder: Path, files: Iterable[str]) -> str:
         # Neither a name nor the separator can hold a zero byte; hashes that hold one have a fixed length.
         whole.update(b"%s\0%s\0" % (os.fsencode(name), content))
     return whole.hexdigest()
-
-
-def refuse_altered(place: InstalledPlace) -> None:
-    """Read all installed files of a place, and raise if they are not what was installed.
-
-    Raises:
-        CacheMismatchError: A file was changed or removed, or a module was added.
-    """
-    recorded = installed_files(place.packages)
-    altered = list(altered_files(place.packages, recorded))
-    if altered or digest_of(recorded) != place.content:
-        name = place.folder.parent.name.partition("@")[0]
-        which = f" ({', '.join(altered[:_SHOWN])}{', …' if len(altered) > _SHOWN else ''})" if altered else ""
-        raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': installed files in {place.folder} were changed, added or "
-            f"removed{which}.",
-            hint=f'Somebody changed what was installed. Install it anew: NodeRegistry.clear_plugin_cache("{name}").',
-            plugin=name,
-            location=str(place.folder),
-            path=place.folder,
-        )
-
-
-def unless_removed(entry: Path, look: Callable[[], _Found]) -> _Found | None:
-    """Return what a look at an entry of the store finds; None where somebody removed it, or made it anew, meanwhile.
-
-    Who looks has no lock, and is not counted as a user yet.
-
-    Raises:
-        CacheMismatchError: It was altered.
-    """
-    # Taken before the look: a folder that was made anew meanwhile is another one, and was not altered.
-    before = _instance(entry)
-    try:
-        return look()
-    except (CacheMismatchError, FileNotFoundError):
-        if before is not None and _instance(entry) == before:
-            raise
-        return None
-
-
-def _instance(entry: Path) -> tuple[int, ...] | None:
-    try:
-        state = os.stat(entry)
-    except OSError:
-        return None
-    return state.st_dev, state.st_ino, state.st_mtime_ns  # numbers of files are used again
-
-
-def looked_at(place: _Place, watching: Callable[[_Place], _Place], write: Callable[[_Place], None] | None) -> _Place:
-    """Return a place that was looked at; where the cheap look finds a change, all files are read.
-
-    Args:
-        place: The place.
-        watching: Returns it with the present sizes and times of its files.
-        write: Writes its marker, so that the next look is cheap again: a copy of a cache has other times. None where
-            it is somebody else's to write.
-
-    Raises:
-        CacheMismatchError: It was altered.
-    """
-    if looks_unchanged(place.packages, place.watched):
-        return place
-    refuse_altered(place)
-    place = watching(place)
-    if write is not None:
-        with suppress(OSError):
-            write(place)
-    return place
 
 
 def sha256_of(file: Path) -> str:

@@ -2,18 +2,17 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
 import cuvis_ai_hookspecs
 import pluggy
 
-from cuvis_ai_core.errors import HookError, InvalidNodeError
+from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.node.base import is_node_class
-from cuvis_ai_core.plugins.hooks.discovery import is_path
-from cuvis_ai_core.plugins.hooks.guard import Heard, guard
-from cuvis_ai_core.plugins.isolation.private_names import public_name, without_private_names
+from cuvis_ai_core.plugins.hooks.exception_guard import Heard, guard
+from cuvis_ai_core.plugins.isolation.private_names import class_path, public_name, without_private_names
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
 
@@ -108,7 +107,7 @@ class HookManager(pluggy.PluginManager):
             raise heard.failed[0]
         if not heard.handed_on:
             return list(heard.answered)
-        from cuvis_ai_core.plugins.hooks.answering_plugins import of_plugins
+        from cuvis_ai_core.plugins.hooks.hook_answers import of_plugins
 
         return of_plugins(heard, result)
 
@@ -189,71 +188,11 @@ def contribution(loaded: object) -> object:
     )
 
 
-def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
-    """Return the node classes and import paths that a plugin's hook `cuvis_ai_nodes` answered.
-
-    Raises:
-        HookError: The answer is no collection of classes and dotted import paths.
-        InvalidNodeError: One of the classes is no node.
-    """
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
-        raise _no_nodes(plugin, answer)
-    for node in answer:
-        if isinstance(node, str) and is_path(node):
-            yield node
-        elif not isinstance(node, type):
-            raise _no_nodes(plugin, node)
-        elif not is_node_class(node):
-            raise no_node(class_path(node), plugin, node)
-        else:
-            yield node
-
-
-def no_node(path: str, plugin: str | None, found: object = None) -> InvalidNodeError:
-    """Return the error for what is at a path and no node class; None where nothing is there."""
-    from cuvis_ai_core.node.class_checks import no_node_class
-
-    who = f"Plugin '{plugin}', hook cuvis_ai_nodes: " if plugin else ""
-    problem, hint = no_node_class(path, found)
-    return InvalidNodeError(
-        f"{who}{problem}.",
-        hint=hint,
-        node=path,
-        plugin=plugin,
-    )
-
-
-def class_path(node_class: type) -> str:
-    """Return the public full path of a class."""
-    return f"{public_name(node_class.__module__)}.{node_class.__qualname__}"
-
-
 def _is_hook(name: str, function: object) -> bool:
     """Tell whether something is marked as an implementation, or has the name of a hook and no mark at all."""
     if name in _HOOKS:
         return function is not None and not hasattr(function, "cuvis_ai_spec")
     return inspect.isroutine(function) and hasattr(function, "cuvis_ai_impl")
-
-
-def wrong_answer(
-    plugin: str,
-    hook: str,
-    answer: object,
-    wanted: str,
-    hint: str = "The hooks and what they return: docs/reference/hooks.md",
-) -> HookError:
-    """Return the error for a plugin's answer to a hook that is not what is wanted."""
-    return HookError(
-        f"Plugin '{plugin}': hook {hook} answered {without_private_names(repr(answer))}; it must return {wanted}.",
-        hint=hint,
-        plugin=plugin,
-        hook=hook,
-    )
-
-
-def _no_nodes(plugin: str, answer: object) -> HookError:
-    hint = 'For example: return ["my_plugin.nodes.VegetationIndex"]'
-    return wrong_answer(plugin, "cuvis_ai_nodes", answer, "node classes or import paths", hint)
 
 
 def _flat(error: Exception) -> str:

@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import CuvisError, DependencyConflictError, MissingExt
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.sources import Source, content_of, local_source, usable_source
 from cuvis_ai_core.plugins.cache.store import Store, leads_out
-from cuvis_ai_core.plugins.cache.target_marker import target_for
+from cuvis_ai_core.plugins.cache.target_entry import target_for
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin

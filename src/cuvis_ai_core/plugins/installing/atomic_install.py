@@ -19,7 +19,7 @@ from cuvis_ai_core.plugins.installing.install_request import Choice
 from cuvis_ai_core.plugins.installing.locked_requirements import refuse_unasked, refuse_unmet, unasked
 from cuvis_ai_core.plugins.installing.project_build import Building
 from cuvis_ai_core.plugins.installing.uv_commands import Uv
-from cuvis_ai_core.plugins.load_errors import Enter
+from cuvis_ai_core.plugins.load_failure_messages import Enter
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.plugin_info import PluginState
 

@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.hooks.load_events import Announce
 from cuvis_ai_core.plugins.installing.already_installed import Installed, Place
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest, Needs
-from cuvis_ai_core.plugins.load_errors import Enter, failing
+from cuvis_ai_core.plugins.load_failure_messages import Enter, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.plugin_info import PluginState
 

@@ -27,7 +27,7 @@ from cuvis_ai_core.plugins.installing.already_installed import (
 )
 from cuvis_ai_core.plugins.installing.concurrent_steps import Job, Jobs
 from cuvis_ai_core.plugins.installing.install_request import Choice, InstallRequest, Needs, Versions
-from cuvis_ai_core.plugins.load_errors import Enter
+from cuvis_ai_core.plugins.load_failure_messages import Enter
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.offline import not_fetched
 from cuvis_ai_core.plugins.plugin_info import PluginState
@@ -35,7 +35,7 @@ from cuvis_ai_core.plugins.plugin_info import PluginState
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
 
-_FOR_LOADING: Final = ("cuvis_ai_core.plugins.loading.loaded_plugin", "yaml"), ("cuvis_ai_schemas.pipeline",)
+_FOR_LOADING: Final = ("cuvis_ai_core.plugins.loading.scoped_plugin", "yaml"), ("cuvis_ai_schemas.pipeline",)
 """What loads plugins, and with what nodes say what their ports are: the one can wait for a build, the other for an
 installation, which both take about that long."""
 

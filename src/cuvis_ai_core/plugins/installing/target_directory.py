@@ -10,8 +10,7 @@ from packaging.requirements import Requirement
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.plugins.cache.sources import title_of
 from cuvis_ai_core.plugins.cache.store import long_hash
-from cuvis_ai_core.plugins.cache.target_entry import Target
-from cuvis_ai_core.plugins.cache.target_marker import complete_targets, is_stale, write_marker
+from cuvis_ai_core.plugins.cache.target_entry import Target, complete_targets, is_stale, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import applies
 from cuvis_ai_core.plugins.dependencies.search_path import top_level_modules

@@ -60,3 +60,8 @@ def public_name(module: str) -> str:
 def without_private_names(text: str) -> str:
     """Return a text with module names as people know them."""
     return re.sub(rf"{re.escape(PREFIX)}\w+\.?", "", text)
+
+
+def class_path(node_class: type) -> str:
+    """Return the public full path of a class."""
+    return f"{public_name(node_class.__module__)}.{node_class.__qualname__}"

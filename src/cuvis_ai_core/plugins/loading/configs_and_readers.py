@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuvis_ai_core.plugins.hooks.manager import wrong_answer
+from cuvis_ai_core.plugins.hooks.hook_answers import wrong_answer
 from cuvis_ai_core.plugins.isolation.private_names import without_private_names
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
 

@@ -21,7 +21,7 @@ from cuvis_ai_core.plugins.dependencies.search_path import interpreter, site_fol
 from cuvis_ai_core.plugins.policy.file_location import deciding_variables
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 _State: TypeAlias = list[int] | None
@@ -89,7 +89,7 @@ class Recall:
             loaded: What is known of the plugins; None for one in a process of its own.
         """
         from cuvis_ai_core.plugins.cache.policy_checks import holds_for_good
-        from cuvis_ai_core.plugins.cache.target_marker import read_target
+        from cuvis_ai_core.plugins.cache.target_entry import read_target
 
         found = [each for each in loaded if each is not None and _is_plain(each)]
         if self._file is None or not found or len(found) < len(loaded) or not holds_for_good():
@@ -194,7 +194,7 @@ def _edited(found: "Iterable[Ready]") -> Iterator[str]:
 def _markers(found: "Iterable[Ready]") -> Iterator[str]:
     """Return the files of the plugin cache that say what is in it."""
     from cuvis_ai_core.plugins.cache.store import MARKER as CHECKOUT_MARKER
-    from cuvis_ai_core.plugins.cache.target_marker import MARKER
+    from cuvis_ai_core.plugins.cache.target_entry import MARKER
 
     for each in found:
         yield str(each.target.folder / MARKER)
@@ -204,7 +204,7 @@ def _markers(found: "Iterable[Ready]") -> Iterator[str]:
 
 def _watched(found: "Iterable[Ready]") -> dict[str, list[int]]:
     """Return size and time of files that are looked at to see whether the cache was altered (see `altered_files`)."""
-    from cuvis_ai_core.plugins.cache.checkout_marker import read_marker
+    from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
 
     files: dict[str, list[int]] = {}
     for each in found:
@@ -268,7 +268,7 @@ def _given(declared: "GitPlugin | LocalPlugin") -> Iterator[tuple[str, object]]:
 
 
 def _from_plain(data: Mapping[str, Any]) -> "Ready":
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready
     from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
     info = PluginInfo(**data["info"])

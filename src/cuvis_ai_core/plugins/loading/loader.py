@@ -26,11 +26,11 @@ from cuvis_ai_core.plugins.installing.already_installed import (
     with_processes,
 )
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest
-from cuvis_ai_core.plugins.load_errors import REGISTERING, failing
+from cuvis_ai_core.plugins.load_failure_messages import REGISTERING, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Admit, Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Admit, Ready
     from cuvis_ai_core.plugins.plugin_info import PluginInfo
     from cuvis_ai_core.plugins.worker.worker_setup import Opened
 
@@ -110,7 +110,7 @@ def _refuse_process(name: str) -> None:
 
 def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: "Admit") -> PluginLoadError | None:
     """Import and register a plugin in this process."""
-    from cuvis_ai_core.plugins.loading.loaded_plugin import load_here
+    from cuvis_ai_core.plugins.loading.scoped_plugin import load_here
 
     found = installed[name]
     if isinstance(found, PluginLoadError):
@@ -125,7 +125,7 @@ def _load_here(name: str, request: InstallRequest, installed: _Installed, admit:
 
 
 def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> "Ready":
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready
 
     info = _info(name, declared, source, declared.provides, target)
     return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
@@ -169,7 +169,7 @@ def _take_over(
     name: str, request: InstallRequest, opened: "dict[str, Opened | PluginLoadError]", admit: "Admit"
 ) -> PluginLoadError | None:
     """Register a plugin that is ready in a process of its own."""
-    from cuvis_ai_core.plugins.loading.loaded_plugin import announce_active, register
+    from cuvis_ai_core.plugins.loading.scoped_plugin import announce_active, register
 
     plugin, declared = opened[name], request.plugins[name]
     if isinstance(plugin, PluginLoadError):
@@ -181,7 +181,7 @@ def _take_over(
             # Taken over: what is left in the mapping is closed at the end.
             del opened[name]
             project = project_folder(declared, plugin.source)
-            from cuvis_ai_core.plugins.loading.worker_plugin import ProcessPlugin
+            from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
 
             loaded = ProcessPlugin(declared, info, plugin.worker, plugin.classes, project, plugin.config_dirs, uses)
             register(loaded, enter, admit)

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from cuvis_ai_core.errors import PluginConflictError
-from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin
 from cuvis_ai_core.plugins.loading.registered_plugins import Members
+from cuvis_ai_core.plugins.loading.scoped_plugin import LoadedPlugin
 
 
 class DataModule(NamedTuple):

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cuvis_ai_core.plugins.hooks.manager import HookManager
-    from cuvis_ai_core.plugins.loading.loaded_plugin import LoadedPlugin
     from cuvis_ai_core.plugins.loading.registered_plugins import Members
+    from cuvis_ai_core.plugins.loading.scoped_plugin import LoadedPlugin
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
     from cuvis_ai_core.plugins.package_nodes import Installed
 

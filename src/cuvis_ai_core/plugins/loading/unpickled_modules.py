@@ -6,8 +6,7 @@ from pathlib import Path
 from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache import policy_checks
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.cache.target_entry import Target
-from cuvis_ai_core.plugins.cache.target_marker import MARKER, complete_targets
+from cuvis_ai_core.plugins.cache.target_entry import MARKER, Target, complete_targets
 from cuvis_ai_core.plugins.dependencies import host_environment, live_versions
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name, private_name
 from cuvis_ai_core.plugins.isolation.scope import Scope

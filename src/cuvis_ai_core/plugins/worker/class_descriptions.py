@@ -17,7 +17,9 @@ from cuvis_ai_core.node.ports import as_port_spec, read_ports
 from cuvis_ai_core.node.tiling_declaration import tiles_elsewhere
 from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
-from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, checked_nodes, class_path, contribution
+from cuvis_ai_core.plugins.hooks.hook_answers import checked_nodes
+from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, contribution
+from cuvis_ai_core.plugins.isolation.private_names import class_path
 from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
 from cuvis_ai_core.plugins.worker import METHODS
 

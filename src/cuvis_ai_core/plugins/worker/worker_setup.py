@@ -15,7 +15,7 @@ from cuvis_ai_core.plugins.cancellable_threads import Crew
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.installing.already_installed import Installed
 from cuvis_ai_core.plugins.installing.install_request import InstallRequest
-from cuvis_ai_core.plugins.load_errors import Enter, failing
+from cuvis_ai_core.plugins.load_failure_messages import Enter, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.plugin_info import PluginState
 from cuvis_ai_core.plugins.worker.crash_logs import Logs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
     from cuvis_ai_core.plugins.installing.install_request import Versions
     from cuvis_ai_core.plugins.loading.load_record import Recall
-    from cuvis_ai_core.plugins.loading.loaded_plugin import Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
     ParsedPlugins: TypeAlias = tuple[Mapping[str, GitPlugin | LocalPlugin], Versions | None]
@@ -82,7 +82,7 @@ def load_together(
 
 def _load_ready(members: Members, plugins: "list[Ready]", store: Store) -> dict[str, Exception]:
     """Load plugins that are as the last load found them."""
-    from cuvis_ai_core.plugins.loading.loaded_plugin import load_here
+    from cuvis_ai_core.plugins.loading.scoped_plugin import load_here
 
     failed: dict[str, Exception] = {}
     targets = {each.info.name: each.target for each in plugins}

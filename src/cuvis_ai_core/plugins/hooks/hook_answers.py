@@ -1,15 +1,21 @@
-"""Whose each answer to a hook is: pluggy hands on answers without names, and wrappers may make new ones of them."""
+"""Answers of plugins to hooks: whose each is, and whether it is what the hook wants.
 
+pluggy hands on answers without names, and wrappers may make new ones of them.
+"""
+
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from operator import is_
-from pathlib import PurePath
 from typing import Any, cast
 
 from cuvis_ai_core.errors import HookError
-from cuvis_ai_core.plugins.hooks.guard import Heard
-from cuvis_ai_core.plugins.isolation.private_names import without_private_names
+from cuvis_ai_core.node.base import is_node_class
+from cuvis_ai_core.plugins.hooks.discovery import is_path
+from cuvis_ai_core.plugins.hooks.exception_guard import Heard
+from cuvis_ai_core.plugins.isolation.private_names import class_path, without_private_names
+from cuvis_ai_core.plugins.missing_nodes import no_node
 
 
 def of_plugins(heard: Heard, result: object) -> list[tuple[str, Any]]:
@@ -79,4 +85,47 @@ def _equal(one: object, other: object) -> bool:
     """Compare two parts: import paths, folders, pairs of suffix and reader; what else there is, by identity."""
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
         return all(map(_equal, one, other))
-    return one is other or (isinstance(one, str | PurePath) and isinstance(other, str | PurePath) and one == other)
+    return one is other or (
+        isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike) and one == other
+    )
+
+
+def checked_nodes(plugin: str, answer: object) -> Iterator[type | str]:
+    """Return the node classes and import paths that a plugin's hook `cuvis_ai_nodes` answered.
+
+    Raises:
+        HookError: The answer is no collection of classes and dotted import paths.
+        InvalidNodeError: One of the classes is no node.
+    """
+    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes | Mapping):
+        raise _no_nodes(plugin, answer)
+    for node in answer:
+        if isinstance(node, str) and is_path(node):
+            yield node
+        elif not isinstance(node, type):
+            raise _no_nodes(plugin, node)
+        elif not is_node_class(node):
+            raise no_node(class_path(node), plugin, node)
+        else:
+            yield node
+
+
+def wrong_answer(
+    plugin: str,
+    hook: str,
+    answer: object,
+    wanted: str,
+    hint: str = "The hooks and what they return: docs/reference/hooks.md",
+) -> HookError:
+    """Return the error for a plugin's answer to a hook that is not what is wanted."""
+    return HookError(
+        f"Plugin '{plugin}': hook {hook} answered {without_private_names(repr(answer))}; it must return {wanted}.",
+        hint=hint,
+        plugin=plugin,
+        hook=hook,
+    )
+
+
+def _no_nodes(plugin: str, answer: object) -> HookError:
+    hint = 'For example: return ["my_plugin.nodes.VegetationIndex"]'
+    return wrong_answer(plugin, "cuvis_ai_nodes", answer, "node classes or import paths", hint)

@@ -17,14 +17,14 @@ from cuvis_ai_core.plugins.hooks.manager import NodePlugin, contribution
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.private_names import TORCH_LIBRARY, private_package
 from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.load_errors import REGISTERING, Enter, failing
+from cuvis_ai_core.plugins.load_failure_messages import REGISTERING, Enter, failing
 from cuvis_ai_core.plugins.plugin_info import PluginInfo, PluginState
 from cuvis_ai_core.plugins.private_code import import_node, is_edited, open_code, publish
 from cuvis_ai_core.plugins.sys_modules_owners import unloaded
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.hooks.load_events import Announce
-    from cuvis_ai_core.plugins.loading.worker_plugin import ProcessPlugin
+    from cuvis_ai_core.plugins.loading.process_plugin import ProcessPlugin
     from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 

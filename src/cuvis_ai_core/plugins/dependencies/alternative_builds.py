@@ -1,14 +1,33 @@
-"""Whether two installed copies of one version of a distribution are one: their files, as installers recorded them.
+"""Several builds of one library: other distributions that stand for it, and copies of one version with other files.
 
 A package index has one file of a version for a platform. But a dependency may name another by its address; and what a
 lock file has by its hash is that file, and no other of the same name and version.
 """
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
+
+# Of one library, as PyPI has them: opencv-python-headless, psycopg2-binary, onnxruntime-gpu, cupy-cuda12x.
+_BUILD: Final = re.compile(r"(-(headless|binary|cpu|gpu|intel|directml|openvino|rocm|cu\d+|cuda\d*))+$")
+"""What the names of builds for other machines end with."""
+
+_MORE: Final = (("opencv-python", "opencv-contrib-python"),)
+"""Libraries of which another one is a superset, in the same versions."""
+
+
+def stands_in(other: str, wanted: str) -> bool:
+    """Tell whether one distribution is another build of a second one, or of a superset of it, by normalised names.
+
+    In a plain environment `opencv-python` and `opencv-python-headless` may both be installed, one over the other, and
+    both requirements are met by what lies there. A compiled library exists once in a process, so here one serves both.
+    """
+    library, needed = _BUILD.sub("", other), _BUILD.sub("", wanted)
+    return library == needed or (needed, library) in _MORE
 
 
 def are_one(name: str, one: Path, other: Path) -> bool:
