@@ -23,6 +23,11 @@ class Edge:
     target: str
     target_port: str
 
+    @property
+    def output(self) -> tuple[str, str]:
+        """The output from which it comes: node and port."""
+        return self.source, self.source_port
+
     def __str__(self) -> str:
         return f"{self.source}.{self.source_port} -> {self.target}.{self.target_port}"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from cuvis_ai_core.node.torch_modules import is_module
+from cuvis_ai_core.pipeline.file.published_keys import in_published_spelling
 from cuvis_ai_core.pipeline.published_profiling import ProfiledMethods
 
 if TYPE_CHECKING:
@@ -132,14 +133,16 @@ class PublishedMethods(ProfiledMethods):
         del validate_nodes
         pipeline, path = cast("Pipeline", self), Path(config_path).expanduser()
         more = metadata.model_dump() if hasattr(metadata, "model_dump") else dict(metadata or {})
-        save_pipeline(path, pipeline, None, content=_published_spelling(pipeline), metadata=more, weights=save_weights)
+        save_pipeline(
+            path, pipeline, None, content=in_published_spelling(pipeline.to_dict()), metadata=more, weights=save_weights
+        )
         return path, find_weights(path)
 
     def serialize(self) -> "PipelineConfig":
         """Return the content of the pipeline file in the published spelling, without metadata that it does not know."""
         from cuvis_ai_schemas.pipeline import PipelineConfig, PipelineMetadata
 
-        content = _published_spelling(cast("Pipeline", self))
+        content = in_published_spelling(cast("Pipeline", self).to_dict())
         # The schemas' model forbids further keys, which our files may have.
         known = {
             key: content["metadata"].get(key) for key in PipelineMetadata.model_fields.keys() & content["metadata"]
@@ -306,14 +309,6 @@ class PublishedMethods(ProfiledMethods):
 
         device = cast("Pipeline", self).device
         return {key: each.to(device) if isinstance(each, torch.Tensor) else each for key, each in batch.items()}
-
-
-def _published_spelling(pipeline: "Pipeline") -> dict[str, Any]:
-    """Return the content of the pipeline file with the published keys: `hparams`, `connections`."""
-    content = pipeline.to_dict()
-    nodes = [{"hparams" if key == "params" else key: value for key, value in each.items()} for each in content["nodes"]]
-    renamed = {"connections" if key == "edges" else key: value for key, value in content.items()}
-    return {**renamed, "nodes": nodes}
 
 
 def _has_state(node: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainingStoppedError, TrainRunError
 from cuvis_ai_core.node.array_libraries import converter, gets_copy, library_of_input
-from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy
-from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend, written_by_line
+from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy, written_by_line
+from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend
 from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, make_cast
 from cuvis_ai_core.training.batch_step import METRICS, Measuring
 from cuvis_ai_core.training.evaluation_mode import evaluating

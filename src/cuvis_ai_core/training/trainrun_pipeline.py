@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core.pipeline.file.config_models import PipelineConfig, with_hparams
+from cuvis_ai_core.pipeline.file.config_models import PipelineConfig
 from cuvis_ai_core.pipeline.file.lookup import find_weights
+from cuvis_ai_core.pipeline.file.published_keys import with_hparams
 from cuvis_ai_core.pipeline.file.reader import parse_config, read_config
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 from cuvis_ai_core.training.seeding import seed_everything

@@ -17,8 +17,8 @@ from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import report, working
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.file.config_models import with_hparams
 from cuvis_ai_core.pipeline.file.lookup import find_weights
+from cuvis_ai_core.pipeline.file.published_keys import with_hparams
 from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record

@@ -1,14 +1,23 @@
 """What is said where a node writes into what it was lent: its line, and who else has the same values."""
 
-from collections.abc import Iterable, Mapping
+import linecache
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import Any, Final
 
-from cuvis_ai_core._error_location import definition_of, place_of
+import numpy as np
+
+from cuvis_ai_core._error_location import definition_of, frames_of, place_of, words_of
 from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.proxy_nodes import is_elsewhere
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
 from cuvis_ai_core.pipeline.execution.plan import Plan, Step
-from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, Lent, arrays_in, span_of, written_by_line
+from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, Lent, arrays_in, span_of
+
+_READ_ONLY: Final = re.compile(r"read-?only|not writ|writeable", re.IGNORECASE)
+_NAME: Final = re.compile(r"[^\W\d]\w*")
 
 
 def refuse_written(step: Step, plan: Plan, values: list[Value], lent: Iterable[Lent]) -> None:
@@ -93,3 +102,23 @@ def _enumerated(names: Iterable[str]) -> str:
     *first, last = names
     text = f"{', '.join(first)} and {last}" if first else last
     return text[:1].upper() + text[1:]
+
+
+def written_by_line(error: BaseException, arguments: Mapping[str, Value]) -> tuple[str, Value] | None:
+    """Return the input into which a node tried to write, and what it is, where that is why an error was raised."""
+    if isinstance(error, OSError) or not _READ_ONLY.search(words_of(error)):
+        return None  # of a disk that is read-only, too
+    inputs = [(name, array) for name, value in arguments.items() for array in arrays_in(value)]
+    for frame, line in reversed(list(frames_of(error))):
+        for array in _named_arrays(frame, line):
+            port = next((name for name, each in inputs if np.may_share_memory(each, array)), None)
+            if port is not None and not array.flags.writeable:
+                return port, array
+    return None
+
+
+def _named_arrays(frame: FrameType, line: int) -> Iterator[Any]:
+    """Yield the arrays that a line of code names."""
+    for name in _NAME.findall(linecache.getline(frame.f_code.co_filename, line, frame.f_globals)):
+        if isinstance(frame.f_locals.get(name), ARRAY):
+            yield frame.f_locals[name]

@@ -169,7 +169,7 @@ class _Planner:
         self.output_slots = {output: slot for slot, output in enumerate([*passing, *self.answers], first_output)}
         self.released: dict[str, list[int]] = defaultdict(list)
         # A later node takes the place of an earlier one.
-        last_reader = {edge_source(edge): node for node in feeding.running for edge in self._edges_of(node)}
+        last_reader = {edge.output: node for node in feeding.running for edge in self._edges_of(node)}
         # What nobody reads goes with the step that made it, and does not take memory until the run ends.
         for output in passing:
             self.released[last_reader.get(output, output[0])].append(self.output_slots[output])
@@ -257,12 +257,7 @@ class _Planner:
         return self.keys[address], port.dtype, port.variadic, axes
 
     def _source_slot(self, edge: Edge) -> int:
-        return self.output_slots[edge_source(edge)]
-
-
-def edge_source(edge: Edge) -> Address:
-    """Return the output from which an edge comes."""
-    return edge.source, edge.source_port
+        return self.output_slots[edge.output]
 
 
 def _list_check(each_fits: Check | None, port: ResolvedPort) -> Check:

@@ -6,23 +6,17 @@ before and after. Lists and mappings are lent as copies, of which the arrays are
 """
 
 import ctypes
-import linecache
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Final
 
 import numpy as np
 
-from cuvis_ai_core._error_location import frames_of, words_of
 from cuvis_ai_core.node.array_node import Value
 
 ARRAY: Final = np.ndarray
 _PLAIN: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
-_READ_ONLY: Final = re.compile(r"read-?only|not writ|writeable", re.IGNORECASE)
-_NAME: Final = re.compile(r"[^\W\d]\w*")
 _WHOLE: Final = 1 << 12
 """Bytes of a tensor that are compared, all of them. More would cost more than many a node."""
 _PICKED: Final = 256
@@ -60,19 +54,6 @@ def lend(arguments: dict[str, Value], copied: Iterable[str] = ()) -> list[Lent]:
     for name, value in arguments.items():
         arguments[name] = _own(value) if name in copied else _lent(value, name, lent)
     return lent
-
-
-def written_by_line(error: BaseException, arguments: Mapping[str, Value]) -> tuple[str, Value] | None:
-    """Return the input into which a node tried to write, and what it is, where that is why an error was raised."""
-    if isinstance(error, OSError) or not _READ_ONLY.search(words_of(error)):
-        return None  # of a disk that is read-only, too
-    inputs = [(name, array) for name, value in arguments.items() for array in arrays_in(value)]
-    for frame, line in reversed(list(frames_of(error))):
-        for array in _named_arrays(frame, line):
-            port = next((name for name, each in inputs if np.may_share_memory(each, array)), None)
-            if port is not None and not array.flags.writeable:
-                return port, array
-    return None
 
 
 def span_of(value: Any) -> tuple[int, int]:
@@ -168,10 +149,3 @@ def _is_compared_whole(tensor: Any) -> bool:
 def _has_memory(value: Any) -> bool:
     torch: Any = sys.modules["torch"]
     return type(value) in {torch.Tensor, torch.nn.Parameter} and value.is_cpu and value.layout is torch.strided
-
-
-def _named_arrays(frame: FrameType, line: int) -> Iterator[Any]:
-    """Yield the arrays that a line of code names."""
-    for name in _NAME.findall(linecache.getline(frame.f_code.co_filename, line, frame.f_globals)):
-        if isinstance(frame.f_locals.get(name), ARRAY):
-            yield frame.f_locals[name]

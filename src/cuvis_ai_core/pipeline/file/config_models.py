@@ -1,6 +1,6 @@
 """The schema of a pipeline file, and its published spellings."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import (
@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
-from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS
+from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS, with_hparams
 
 
 class Section(BaseModel):
@@ -152,13 +152,3 @@ class PipelineConfig(Section):
     def published(self) -> frozenset[str]:
         """Names of the nodes in a published spelling."""
         return frozenset(entry.name for entry in self.nodes if entry.is_published)
-
-
-def with_hparams(content: Mapping[str, Any], nodes: Collection[str]) -> dict[str, Any]:
-    """Return the content of a pipeline file in which some nodes have `hparams` for `params`."""
-
-    def spelled(node: Mapping[str, Any]) -> dict[str, Any]:
-        change = node["name"] in nodes
-        return {"hparams" if change and key == "params" else key: value for key, value in node.items()}
-
-    return {**content, "nodes": [spelled(node) for node in content["nodes"]]}
