@@ -1,10 +1,6 @@
 """The one way in which this package runs other programs (git and uv).
 
-A program never outlives the process that started it. On Linux and macOS it leads a session of its own, in which a
-small shell waits for the end of a pipe: the system closes the other end when this process ends, however it ends, and
-the shell kills the whole process group, the program's own children included. That group also ends with the program,
-so that one killed alone leaves no children. On Windows a program is ended at its time limit; after a hard kill of
-this process it may run to its end, in its own temporary folder.
+Each is run to its end, in a process group of its own (see `_process_group`), and within a limit of time.
 """
 
 import contextlib
@@ -24,26 +20,16 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._pipe_reader import PipeReader
+from cuvis_ai_core._process_group import GRACE, WATCHED, end_group, end_running
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
 TIMEOUT_VARIABLE: Final = "CUVIS_INSTALL_TIMEOUT"
 
-_WATCHED: Final = (
-    ("/bin/sh", "-c", 'exec 3<&0 </dev/null; { read -r _ <&3; kill -9 0; } >/dev/null 2>&1 & exec "$@" 3<&-', "sh")
-    if sys.platform != "win32"
-    else ()
-)
-"""Starts the watcher, then becomes the program: both are in one process group. Costs half a millisecond."""
 
 _TELLING: Final = ("/bin/sh", "-c", '"$@"; status=$?; echo $status >/dev/fd/"$0"; exit $status')
 """Runs the program and writes its exit status to an open file, by number."""
 
-_GRACE: Final = 2.0
-"""Seconds for which output is awaited after the program and its group ended: a daemon (ssh's) may hold the pipes."""
-
-_RECENT: Final = 2**16
-"""Bytes of the output of a long-running program that are kept."""
 
 _MOST_OUTPUT: Final = 2**26
 """Bytes that a program may write: what a host has it say may have no end."""
@@ -64,19 +50,6 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
-
-
-def end_with_parent() -> None:
-    """Have the system end this process when the thread that started it has ended, however that was (Linux).
-
-    Elsewhere, and beside it, whoever needs that watches a pipe: which a thread does not, while another one holds the
-    interpreter.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 class Programs:
@@ -103,7 +76,7 @@ class Programs:
         with self._lock:
             self._ended = True
             for process in self._running:
-                _end_running(process)
+                end_running(process)
 
     @contextlib.contextmanager
     def including(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
@@ -111,7 +84,7 @@ class Programs:
         with self._lock:
             self._running.add(process)
             if self._ended:
-                _end_running(process)
+                end_running(process)
         try:
             yield
         finally:
@@ -157,7 +130,7 @@ def run(
         telling = (*_TELLING, str(told)) if told else ()
         bounded = (*_BOUNDED, str(memory // 2**10)) if memory and sys.platform == "linux" else ()
         process = subprocess.Popen(
-            [*_WATCHED, *telling, *bounded, program, *command[1:]],
+            [*WATCHED, *telling, *bounded, program, *command[1:]],
             cwd=cwd,
             env=env,
             stdin=stdin,
@@ -168,94 +141,6 @@ def run(
         )
         with (_programs.get() or Programs()).including(process):
             return _finish(process, command, meanwhile, read)
-
-
-class Service:
-    """A program that runs until somebody ends it, or this process ends; its output is kept as far as it is recent.
-
-    Args:
-        command: The program, by its path, and its arguments.
-        env: Its environment variables.
-        handles: File descriptors that it inherits, under the same numbers.
-        heard: Told of each line that it writes, in a thread of its own.
-
-    Raises:
-        OSError: It cannot be started.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        handles: Sequence[int],
-        heard: Callable[[str], None] | None = None,
-    ) -> None:
-        logger.debug("starting %s", redact(" ".join(command)))
-        # The other end stays open until the program has ended, or this process has.
-        watched, self._lifeline = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [*_WATCHED, *command],
-                env=env,
-                stdin=watched,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=handles,
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self._lifeline)
-            raise
-        finally:
-            os.close(watched)
-        assert self._process.stdout is not None
-        self._output = PipeReader(self._process.stdout, most=_RECENT, heard=heard)
-        self._ended = threading.Event()
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    def watch(self, ended: Callable[[], None]) -> None:
-        """Have something called when the program has ended; what it started is ended then too."""
-
-        def wait() -> None:
-            self._process.wait()
-            _end_group(self._process)
-            os.close(self._lifeline)
-            self._ended.set()
-            ended()
-
-        threading.Thread(target=wait, name=f"watching process {self.pid}", daemon=True).start()
-
-    def forsake(self) -> None:
-        """Leave the program to the process of which this one was forked off: it is to end with that one."""
-        self._ended.set()
-        self._process.returncode = 0  # not ours to wait for
-        os.close(self._lifeline)
-
-    def interrupt(self, number: int) -> None:
-        """Send the program a signal, if it still runs."""
-        with contextlib.suppress(ProcessLookupError):
-            if not self._ended.is_set():
-                os.kill(self._process.pid, number)
-
-    def end(self) -> None:
-        """End the program and all that it started, and wait until it is gone."""
-        if not self._ended.is_set():
-            _end_running(self._process)
-        self._ended.wait(_GRACE)
-
-    def wait(self, seconds: float) -> int | None:
-        """Return the exit status, negative for a signal, once the program has ended; None if it has not in time."""
-        self._ended.wait(seconds)
-        return self._process.returncode
-
-    def output(self) -> str:
-        """Return the end of what the program wrote, once no more is to come."""
-        return redact(self._output.read(time.monotonic() + _GRACE))
 
 
 def time_limit() -> float:
@@ -312,7 +197,7 @@ def _finish(
     seconds = time_limit()
     assert process.stdout is not None
     assert process.stderr is not None
-    output = PipeReader(process.stdout, limit=_MOST_OUTPUT, beyond=lambda: _end_running(process))
+    output = PipeReader(process.stdout, limit=_MOST_OUTPUT, beyond=lambda: end_running(process))
     errors = PipeReader(process.stderr, most=_MOST_WORDS)
     # Waiting for a thread, unlike `Popen.wait(timeout)`, does not look again and again.
     waiter = threading.Thread(target=process.wait, daemon=True)
@@ -324,7 +209,7 @@ def _finish(
         waiter.join(max(0.0, until - time.monotonic()))
         late = waiter.is_alive()
     finally:
-        _end_group(process)
+        end_group(process)
         waiter.join()
     if late:
         shown = redact(" ".join(command))
@@ -334,7 +219,7 @@ def _finish(
             command=shown,
             seconds=seconds,
         )
-    until = time.monotonic() + _GRACE
+    until = time.monotonic() + GRACE
     stdout, stderr = output.read(until), errors.read(until)
     status = told()
     status = process.returncode if status is None else status
@@ -351,19 +236,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def _end_running(process: "subprocess.Popen[bytes]") -> None:
-    # Once it has ended, its number may be that of another program.
-    if process.returncode is None:
-        _end_group(process)
-
-
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a program if it still runs, and all that it started; its watcher, too, which keeps the group's number."""
-    # macOS refuses where all of the group have ended already.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)

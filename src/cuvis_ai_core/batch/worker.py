@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from cuvis_ai_core._subprocess import end_with_parent
+from cuvis_ai_core._process_group import end_with_parent
 from cuvis_ai_core.batch.engine import FULL
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.job_cubes import Unit, batch_record

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from cuvis_ai_core._subprocess import end_with_parent
+from cuvis_ai_core._process_group import end_with_parent
 from cuvis_ai_core.errors import TrainingError
 from cuvis_ai_core.grpc.server.node_state_file import State, give_state, write_state
 from cuvis_ai_core.grpc.server.node_timings import timings_of
