@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -12,7 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
+from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
+from cuvis_ai_core.grpc.server.open_sessions import Session
+from cuvis_ai_core.grpc.server.training.session_trainings import training_of
 
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 STATISTICAL = 1
@@ -129,3 +134,35 @@ def test_times_of_nodes_are_taken_of_a_training_too(
     begin([], [], nodes=nodes, edges=edges).join(30)
     stats = {each.node_name: each.count for each in stub.GetProfilingSummary(session_id=learner).node_stats}
     assert stats == {"first": 1}
+
+
+def test_a_process_that_cannot_begin_is_a_bug_that_the_log_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session can train again, and knows that it failed."""
+    session = Session(registry=lambda: NodeRegistry(discover=False))
+    training = training_of(session)
+    assert training_of(session) is training
+    task: Any = SimpleNamespace(folder=str(tmp_path), to_json=lambda: b"junk\n")
+    context = SimpleNamespace(add_callback=lambda _: True, is_active=lambda: True)
+    said: list[Any] = []
+    with pytest.raises(ServiceError, match="The process of the training ") as caught:
+        said.extend(training.run(session, task, context))
+    assert caught.value.code == "INTERNAL"
+    assert (training.latest.status, training.latest.message) == (ERROR, str(caught.value))
+    assert not training.is_running
+    assert not training.stop()
+    assert "JSONDecodeError" in caplog.text
+
+
+def test_a_training_that_nobody_waits_for_does_not_begin(tmp_path: Path) -> None:
+    """Its call was over before its process was there."""
+    session = Session(registry=lambda: NodeRegistry(discover=False))
+    training = training_of(session)
+    task: Any = SimpleNamespace(folder=str(tmp_path), to_json=lambda: b"junk\n")
+    context = SimpleNamespace(add_callback=lambda _: False, is_active=lambda: False)
+    begins, last = training.run(session, task, context)
+    assert begins.status == RUNNING
+    assert (last.status, last.message) == (CANCELLED, "stopped before it began")
+    assert training.latest == last
+    assert not training.is_running
