@@ -64,7 +64,7 @@ class PipeReader(threading.Thread):
         *lines, rest = (bytes(self._line) + data).split(b"\n")
         self._line = bytearray(rest[-_LONGEST_LINE:])
         for line in lines:
-            heard(redact(_readable(line)))
+            heard(redact(_readable(line.removesuffix(b"\r"))))
 
     def read(self, until: float) -> str:
         """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
