@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.node import ArrayNode, PortSpec
 from cuvis_ai_core.testing import NodeCheckError, check_node
+from cuvis_ai_core.testing.node_checks import made_up
 
 IMAGE = PortSpec(np.floating, (-1, -1, -1, -1))
 SPECTRUM = np.linspace(0.1, 0.6, 31).tolist()
@@ -180,9 +181,139 @@ class MixesBatch(Sound):
         return {"cube": cube - cube.mean()}
 
 
+class NoOutputs(Sound):
+    """Gives nothing."""
+
+    OUTPUT_SPECS = {}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        return {}
+
+
+class NoImages(ArrayNode):
+    """Takes the mean of spectra, however many images they are of."""
+
+    INPUT_SPECS = {"spectra": PortSpec(np.floating, (-1, -1))}
+    OUTPUT_SPECS = {"mean": PortSpec(np.floating, (-1,))}
+
+    def forward(self, spectra: Any) -> dict[str, Any]:
+        return {"mean": spectra.mean(axis=0)}
+
+
+class Learned(ArrayNode):
+    """Subtracts the mean of what it has seen."""
+
+    INPUT_SPECS = {"cube": IMAGE}
+    OUTPUT_SPECS = {"cube": IMAGE}
+    STATE: ClassVar[tuple[str, ...]] = ("mean",)
+    per_pixel = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean: Any = None
+
+    def statistical_initialization(self, batches: Any) -> None:
+        self.mean = np.mean([batch["cube"].mean(axis=(0, 1, 2)) for batch in batches], axis=0)
+        self.statistically_initialized = True
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        return {"cube": cube - self.mean}
+
+
+class LosesState(Learned):
+    """Saves another mean than it has."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value * 0 for name, value in super().state_dict().items()}
+
+
+class NoState(Learned):
+    """Saves no mean."""
+
+    STATE = ()
+
+
+class Narrow(Sound):
+    """Takes the bits of other floats for its own."""
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        return {"cube": cube if cube.dtype == np.float32 else np.sqrt(cube)}
+
+
+class ByteWise(Sound):
+    """Fails on other floats than its own."""
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        assert cube.dtype == np.float32
+        return {"cube": cube}
+
+
+class Dark(ArrayNode):
+    """Answers zero wherever it is asked, data or not."""
+
+    INPUT_SPECS = {"cube": IMAGE}
+    OUTPUT_SPECS = {"map": PortSpec(np.floating, (-1, -1, -1)), "mask": PortSpec(np.int32, (-1, -1, -1))}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        zero = np.zeros(cube.shape[:3], cube.dtype)
+        return {"map": zero, "mask": zero.astype(np.int32)}
+
+
+class ManyKinds(ArrayNode):
+    """Takes an input of each kind."""
+
+    INPUT_SPECS = {
+        "cube": IMAGE,
+        "wavelengths": PortSpec(np.float64, (-1,)),
+        "mask": PortSpec(np.int32, (-1, -1, -1)),
+        "valid": PortSpec(bool, (-1, -1, -1)),
+        "target": PortSpec(np.floating, (3,)),
+        "sized": PortSpec(np.floating, ("size", -1)),
+        "title": PortSpec(str, ()),
+        "extra": PortSpec(np.floating, (-1,), optional=True),
+    }
+    OUTPUT_SPECS = {"kinds": PortSpec(list, ())}
+    size = 9
+
+    def forward(self, **inputs: Any) -> dict[str, Any]:
+        return {"kinds": [(name, *np.shape(value)) for name, value in sorted(inputs.items())]}
+
+
+def test_values_are_made_up_for_inputs_of_every_kind() -> None:
+    """Of the types and sizes that ports declare, where they are free of different ones; optional inputs get none."""
+    found = made_up(ManyKinds())
+    assert {name: np.shape(value) for name, value in found.items()} == {
+        "cube": (1, 7, 5, 31),
+        "wavelengths": (31,),
+        "mask": (1, 7, 5),
+        "valid": (1, 7, 5),
+        "target": (3,),
+        "sized": (9, 31),
+        "title": (),
+    }
+    assert {name: value.dtype.kind for name, value in found.items() if name != "title"} == {
+        "cube": "f", "wavelengths": "f", "mask": "i", "valid": "b", "target": "f", "sized": "f"
+    }  # fmt: skip
+    assert 0 < found["cube"].max() < 1 < found["mask"].max() < 5
+    assert (found["wavelengths"][0], found["wavelengths"][-1]) == (400, 1100)
+    assert len({made_up(ManyKinds(), seed)["cube"].sum() for seed in range(3)}) == 3
+    assert made_up(ManyKinds(), sizes=(2, 3, 4, 6))["cube"].shape == (2, 3, 4, 6)
+
+
+@pytest.mark.parametrize("node_class", [Learned, Dark, NoImages])
+def test_what_is_no_fault_is_not_named(node_class: type) -> None:
+    """A node that has learned, one whose answer is zero with data too, and one without images."""
+    check_node(node_class)
+
+
 @pytest.mark.parametrize(
     ("node_class", "fault"),
     [
+        (NoOutputs, "it declares no outputs in OUTPUT_SPECS"),
+        (LosesState, "saved and loaded, its output 'cube' is another"),
+        (NoState, "saved and loaded, it fails"),
+        (Narrow, "given float64, its output 'cube' is another"),
+        (ByteWise, "given float64, it fails: NodeRunError"),
         (NoBase, "does not derive from cuvis_ai_core.node.ArrayNode"),
         (Misspelt, "it has INPUT_SPEC; the name is INPUT_SPECS"),
         (OtherNames, "forward takes ['data'], but the input ports are ['cube']"),
