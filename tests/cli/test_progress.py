@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from cuvis_ai_core._printable_text import duration
+from cuvis_ai_core.cli.shared import progress
 from cuvis_ai_core.cli.shared.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.pipeline import Pipeline
@@ -145,6 +147,38 @@ def test_tiles_are_told_with_the_time_that_the_others_take() -> None:
         "Running 2 nodes on scene.hdr: tile 2 of 3",
     ]
     assert all(line.endswith(" s to go") for line in told)
+
+
+def test_tiles_are_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as is asked for; the others take as long as those that are done, on the average."""
+    times = iter([100.0, 109.9, 110.0, 119.9, 125.0, 140.0])
+    monkeypatch.setattr(progress, "time", type("Clock", (), {"monotonic": staticmethod(lambda: next(times))}))
+    told: list[str] = []
+    display = TileDisplay("Running", told.append, every=10.0)
+    for done in (1, 2, 3, 5, 6):
+        display(done, 6)
+    assert told == [f"Running: tile 2 of 6, {duration(20)} to go", f"Running: tile 5 of 6, {duration(5)} to go"]
+
+
+def test_a_node_that_was_not_announced_is_the_first() -> None:
+    """As one of a pipeline within a node."""
+    lines: list[str] = []
+    display = NodeDisplay("Running", lines.append)
+    display.cuvis_ai_pipeline_started(["a", "b"])
+    display.cuvis_ai_node_started("other")
+    assert lines == ["Running: 1 of 2, other"]
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("utf-8", "⠋"), ("latin-1", "-")])
+def test_what_is_animated_can_be_written_in_the_encoding_of_the_terminal(encoding: str, sign: str) -> None:
+    """Dots of braille only where it has them."""
+    written = io.BytesIO()
+    terminal = io.TextIOWrapper(written, encoding=encoding)
+    lines = LiveLines(Console(file=terminal, force_terminal=True, width=60, color_system=None))
+    lines.cuvis_ai_plugin_state("sums", PluginState.DOWNLOADING, "")
+    lines.stop()
+    terminal.flush()
+    assert sign in written.getvalue().decode(encoding)
 
 
 def test_the_command_tells_tiles_in_lines_where_there_is_no_terminal(

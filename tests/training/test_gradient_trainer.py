@@ -11,6 +11,7 @@ import pytest
 from cuvis_ai_core.errors import MissingExtraError, NodeRunError, PipelineError, PortError, TrainingError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, StatisticalTrainer
 from cuvis_ai_core.training.config import TrainingConfig
+from cuvis_ai_core.training.evaluation_mode import evaluating, undisturbed
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
@@ -310,6 +311,28 @@ def test_torch_is_as_before(
     assert not Path("checkpoints").exists()
 
 
+@pytest.mark.parametrize(("deterministic", "warns"), [(True, True), (True, False), (False, False)])
+def test_switches_and_modes_are_put_back(make_pipeline: Make, *, deterministic: bool, warns: bool) -> None:
+    """Those of torch, and of each module in a node, as its author may have frozen parts."""
+    pipeline = make_pipeline()
+    node = pipeline.nodes["scores"]
+    node.train()
+    node.linear.eval()
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+    try:
+        with undisturbed(pipeline):
+            torch.use_deterministic_algorithms(not deterministic)
+            node.train()
+        found = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        assert found == (deterministic, warns)
+        with evaluating(pipeline):
+            assert (node.training, torch.is_grad_enabled()) == (False, False)
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    assert (node.training, node.linear.training, torch.is_grad_enabled()) == (True, False, True)
+
+
 def test_what_is_named_or_held_twice_is_trained_once(make_trainer: Make, batches: Make) -> None:
     """A loss node that is named twice is one, and so is a parameter that two nodes share; one device has many names."""
     trainer = make_trainer({"loss_nodes": ["error", "error"]}, max_epochs=1, devices="1")
@@ -433,18 +456,26 @@ class _Planted:
         return Path.touch, (self.mark,)
 
 
-def test_a_checkpoint_that_somebody_put_in_the_place_of_the_best_runs_nothing(
-    make_trainer: Make, batches: Make, tmp_path: Path
+@pytest.mark.parametrize(
+    ("place", "says"), [("checkpoints", "cannot be read"), ("resume.ckpt", "cannot be read: it holds")]
+)
+def test_a_checkpoint_that_somebody_put_in_the_place_of_ours_runs_nothing(
+    make_trainer: Make, batches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, says: str
 ) -> None:
-    """It is read by the rules for weights alone."""
+    """Of the best epoch, or where to go on from: it is read by the rules for weights, whatever the environment asks."""
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    run = tmp_path / "run"
 
     def plant(_: object) -> None:
-        for file in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        for file in [run / place] if place.endswith(".ckpt") else (run / place).glob("*.ckpt"):
             torch.save({"state_dict": {}, "planted": _Planted(tmp_path / "ran")}, file)
 
+    if place.endswith(".ckpt"):
+        run.mkdir()
+        plant(None)
     trainer = make_trainer(max_epochs=2, callbacks={"checkpoint": {"monitor": "val_loss"}})
-    with pytest.raises(TrainingError, match="cannot be read"):
-        trainer.fit(batches(0, 1), batches(2), folder=tmp_path / "run", observer=plant)
+    with pytest.raises(TrainingError, match=says):
+        trainer.fit(batches(0, 1), batches(2), folder=run, observer=plant)
     assert not (tmp_path / "ran").exists()
 
 

@@ -29,10 +29,15 @@ class _Planted:
         return open, (str(self._file), "w")
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_what_is_refused_in_weights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool) -> None:  # noqa: FBT001
-    """Class and key, whatever the environment asks of torch; and nothing is run."""
+@pytest.fixture(autouse=True)
+def _an_environment_that_asks_for_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have torch run what a file says, but for those who say that they want weights alone."""
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_is_refused_in_weights_is_named(tmp_path: Path, old: bool) -> None:  # noqa: FBT001
+    """Class and key, whatever the environment asks of torch; and nothing is run."""
     state = {"scale": {"weight": torch.ones(2), "_extra_state": {"deep": [_Planted(tmp_path / "ran")]}}}
     file = tmp_path / "p.pt"
     torch.save({"state_dict": state}, file, _use_new_zipfile_serialization=not old)
@@ -59,6 +64,7 @@ def test_a_checkpoint_that_could_not_be_gone_on_from_is_said_when_it_is_written(
     content = {"state": _Planted(tmp_path / "ran")}
     put_checkpoint(tmp_path / "resume.ckpt", lambda path: torch.save(content, path))
     assert "could not go on" in caplog.text
+    assert not (tmp_path / "ran").exists()
     assert "open at 'state'" in caplog.text
     assert not (tmp_path / "ran").exists()
 

@@ -42,6 +42,7 @@ def undisturbed(pipeline: "Pipeline") -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     modes = [(module, module.training) for node in modules_of(pipeline) for module in node.modules()]
     try:
@@ -56,7 +57,7 @@ def undisturbed(pipeline: "Pipeline") -> Iterator[None]:
         for module, training in modes:
             module.training = training
         # Lightning sets both for the whole process, and leaves them.
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
         torch.backends.cudnn.benchmark = benchmark
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
