@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import MissingExtraError, TrainRunError
 from cuvis_ai_core.training import read_trainrun
 from cuvis_ai_core.training.config import CheckpointConfig, DataConfig, TrainingConfig, TrainRunConfig
+from cuvis_ai_core.training.data_splits import Parts
 from cuvis_ai_core.training.published_training_config import TrainerConfig
 from cuvis_ai_core.training.trainrun import recorded_manifest
 
@@ -296,9 +299,6 @@ def test_the_same_cube_by_its_header_and_its_data_file(tmp_path: Path, caplog: p
     """It is one cube, trained on and validated on."""
     from spectral.io import envi
 
-    from cuvis_ai_core import NodeRegistry
-    from cuvis_ai_core.training.data_splits import Parts
-
     envi.save_image(tmp_path / "scene.hdr", np.ones((2, 3, 4), np.float32))
     data = {"cubes": ["scene.hdr", "scene.img"], "train_ids": [0], "val_ids": [1]}
     (tmp_path / "run.yaml").write_text(_run(data=data)["run.yaml"])
@@ -330,3 +330,92 @@ def test_models_of_the_schemas_are_parts_of_ours(tmp_path: Path) -> None:
     run = TrainRunConfig.from_dict({"name": "a", "pipeline": "p.yaml", "data": {"cubes": "x"}, "training": training})
     run.save_to_file(tmp_path / "run.yaml")
     assert TrainRunConfig.load_from_file(tmp_path / "run.yaml") == run
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "count", "ends"),
+    [
+        (0.5, 0.25, 8, (4, 6)),
+        (0.5, 0.5, 3, (2, 3)),
+        (0.5, 0.25, 1, (0, 0)),
+        (None, 0.25, 8, (0, 2)),
+        (0.5, None, 8, (4, 4)),
+        (1.0, 0.0, 3, (3, 3)),
+        (0.0, 1.0, 3, (0, 3)),
+        (0.7, 0.3, 10, (7, 10)),
+    ],
+)
+def test_shares_of_cubes(
+    tmp_path: Path, train: float | None, val: float | None, count: int, ends: tuple[int, int]
+) -> None:
+    """The first ones are trained on, those behind them validated on, and the rest is tested on; no cube is in two."""
+    for number in range(count):
+        np.save(tmp_path / f"{number}.npy", np.ones((1, 1, 2), np.float32))
+    data = {
+        "cubes": "*.npy",
+        **({} if train is None else {"train_split": train}),
+        **({} if val is None else {"val_split": val}),
+    }
+    (tmp_path / "run.yaml").write_text(_run(data=data)["run.yaml"])
+    parts = Parts(read_trainrun(tmp_path / "run.yaml"), NodeRegistry(discover=False).cube_readers())
+    expected = {"train": range(ends[0]), "val": range(*ends), "test": range(ends[1], count)}
+    assert {split: parts.batches(split).numbers for split in expected} == expected
+    assert parts.has_test == (ends[1] < count)
+
+
+def test_shares_are_not_more_than_all() -> None:
+    """Each of them, and both together."""
+    for train, val in ((0.6, 0.5), (1.0, 0.1), (1.1, None), (None, -0.1)):
+        with pytest.raises(
+            ValueError, match=r"more than 1 together|less than or equal to 1|greater than or equal to 0"
+        ):
+            DataConfig(cubes=["x"], train_split=train, val_split=val)
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers", "has_test"),
+    [
+        ({}, {"train": [0, 1, 2], "val": [0, 1, 2], "test": [0, 1, 2]}, False),
+        ({"train_ids": [2, 0]}, {"train": [2, 0], "val": [], "test": []}, False),
+        ({"val_ids": [1], "train_split": 0.5}, {"train": [], "val": [1], "test": []}, False),
+        ({"test_ids": [1, 1]}, {"train": [], "val": [], "test": [1, 1]}, True),
+        ({"masks": {"test": "m"}}, {"train": [0, 1, 2], "val": [0, 1, 2], "test": [0, 1, 2]}, True),
+        ({"masks": {"val": "m"}}, {"train": [0, 1, 2], "val": [0, 1, 2], "test": [0, 1, 2]}, False),
+    ],
+)
+def test_numbers_of_cubes_in_parts(
+    tmp_path: Path,
+    data: dict[str, Any],
+    numbers: dict[str, list[int]],
+    has_test: bool,  # noqa: FBT001
+) -> None:
+    """Those that are named, in that order; without any each part is all, and tested is where that is asked for."""
+    (tmp_path / "m").mkdir()
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.ones((1, 1, 2), np.float32))
+        Image.fromarray(np.ones((1, 1), np.uint8)).save(tmp_path / "m" / f"{number}.png")
+    (tmp_path / "run.yaml").write_text(_run(data={"cubes": "*.npy", **data})["run.yaml"])
+    parts = Parts(read_trainrun(tmp_path / "run.yaml"), NodeRegistry(discover=False).cube_readers())
+    assert {split: list(parts.batches(split).numbers) for split in numbers} == numbers
+    assert parts.has_test == has_test
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "names the data once"),
+        ({"cubes": ["x"], "cu3s_file_path": "y"}, "names the data once"),
+        ({"cubes": ["x"], "masks": "m", "annotation_json_path": "a"}, "keep one"),
+        ({"cubes": ["x"], "masks": "m"}, None),
+        ({"cu3s_file_path": "y", "annotation_json_path": "a"}, None),
+    ],
+)
+def test_data_and_labels_are_named_once(given: dict[str, Any], says: str | None) -> None:
+    """By one name or the other."""
+    if says is None:
+        data = DataConfig.model_validate(given)
+        assert data.places == (given.get("cubes") or [given["cu3s_file_path"]])
+        assert data.annotations("test") == (given.get("masks") or given["annotation_json_path"])
+        return
+    with pytest.raises(ValueError, match=says):
+        DataConfig.model_validate(given)

@@ -77,8 +77,9 @@ class Parts:
     @property
     def has_test(self) -> bool:
         """Whether the trainrun names data to test on."""
-        named = self._data.ids("test") or (isinstance(self._data.masks, dict) and "test" in self._data.masks)
-        return bool(named or _share(self._data, "test", len(self.cubes)))
+        ids = self._data.ids("test")
+        named = _share(self._data, "test", len(self.cubes)) if ids is None else ids
+        return bool(named) or (isinstance(self._data.masks, dict) and "test" in self._data.masks)
 
     def _say_what_is_in_two_parts(self) -> None:
         """Say which cube is trained on and validated or tested on too, but for parts that have masks of their own."""
