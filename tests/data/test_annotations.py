@@ -149,6 +149,16 @@ def test_image_by_name_or_number(coco: Save) -> None:
         labels.mask(Cube(CUBE.data, source=Path("c.cu3s"), index=2))
 
 
+def test_numbers_of_images_count_where_a_file_holds_several_cubes(coco: Save) -> None:
+    """An image of another name, whose id is 0, is not that of the only cube of a file."""
+    images = [{"id": number, "file_name": name, "height": 4, "width": 6} for number, name in enumerate("ab")]
+    labels = open_annotations(coco(images=images))
+    several = [(Path("c.npz"), 0), (Path("c.npz"), 1)]
+    labels.check(several, several)
+    with pytest.raises(AnnotationError, match=r"no image for cube 0 of 'c\.npz'"):
+        labels.check(several[:1], several[:1])
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_channels_that_agree(png: Save, mode: str) -> None:
     """A mask that was saved with several channels is read where they agree."""

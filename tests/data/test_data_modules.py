@@ -50,6 +50,16 @@ def stems(module: Any, part: str) -> list[str]:
     return [] if dataset is None else [dataset[number]["stem"] for number in range(len(dataset))]
 
 
+def test_loaders_are_as_the_module_was_asked_for(loader: Any) -> None:
+    """Batches of a size, read by so many processes; only those to train on come in another order each time."""
+    module = loader.BeltModule(folder="belt", splits={"train": ALL, "val": ALL}, batch_size=4, num_workers=2)
+    module.setup()
+    train, val = module.train_dataloader(), module.val_dataloader()
+    assert [(each.batch_size, each.num_workers, len(each)) for each in (train, val)] == [(4, 2, 2)] * 2
+    assert [type(each.sampler).__name__ for each in (train, val)] == ["RandomSampler", "SequentialSampler"]
+    assert module.test_dataloader() == []
+
+
 @pytest.mark.parametrize(
     ("selector", "expected"),
     [
