@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.data import Cube
 
 formatters = pytest.importorskip("IPython.core.formatters")
@@ -70,6 +71,23 @@ def test_a_cube_is_shown_in_false_colour_with_a_slider_where_there_can_be_one(
     found = formatters.DisplayFormatter().format(cube)[0]
     assert "red band 2, 650.0 nm, green band 1, 550.0 nm, blue band 0, 450.0 nm" in found["text/html"]
     assert ("application/vnd.jupyter.widget-view+json" in found) == widgets
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2, "1 MiB"),
+        (1024**3 - 1024**2, "1.02e+03 MiB"),
+        (3 * 1024**3 // 2, "1.5 GiB"),
+    ],
+)
+def test_sizes_for_people(size: int, shown: str) -> None:
+    """In the largest unit of which there is one."""
+    assert shown_size(size) == shown
 
 
 def test_the_slider_shows_the_band_that_is_chosen() -> None:

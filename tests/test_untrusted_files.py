@@ -8,25 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core._untrusted_files import load_yaml, read_file, read_toml, shown_size
+from cuvis_ai_core._untrusted_files import load_yaml, read_file, read_toml
 from cuvis_ai_core.errors import YamlError
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1 KiB"),
-        (1536, "1.5 KiB"),
-        (1024**2, "1 MiB"),
-        (1024**3 - 1024**2, "1.02e+03 MiB"),
-        (3 * 1024**3 // 2, "1.5 GiB"),
-    ],
-)
-def test_sizes_for_people(size: int, shown: str) -> None:
-    """In the largest unit of which there is one."""
-    assert shown_size(size) == shown
 
 
 def test_as_much_as_a_file_may_have(tmp_path: Path) -> None:
