@@ -207,14 +207,31 @@ def test_palette_file(png: Save, tmp_path: Path, name: str, text: str) -> None:
         open_annotations(tmp_path / "SegmentationClass").mask(CUBE)
 
 
-def test_palette_without_background(png: Save, tmp_path: Path) -> None:
-    """A palette whose first colour is no background begins with class 1."""
-    png("field.png", np.full((4, 6, 3), (9, 0, 0), np.uint8))
-    (tmp_path / "labelmap.txt").write_text("stone:9,0,0::\nleaf:0,9,0::\n", encoding="utf-8")
-    assert np.unique(open_annotations(tmp_path).mask(CUBE)).tolist() == [1]
+@pytest.mark.parametrize(
+    ("name", "colour", "number"),
+    [
+        ("stone", (9, 0, 0), 1),
+        ("stone", (1, 0, 0), 1),
+        ("stone", (0, 0, 1), 1),
+        ("stone", (0, 0, 0), 0),
+        ("Background", (9, 0, 0), 0),
+    ],
+)
+def test_the_first_colour_of_a_palette(
+    png: Save, tmp_path: Path, name: str, colour: tuple[int, int, int], number: int
+) -> None:
+    """It is that of the background where it is black or is called so, and else that of class 1."""
+    png("field.png", np.full((4, 6, 3), colour, np.uint8))
+    text = f"{name}:{','.join(map(str, colour))}::\nleaf:0,255,0::\n"
+    (tmp_path / "labelmap.txt").write_text(text, encoding="utf-8")
+    labels = open_annotations(tmp_path)
+    assert np.unique(labels.mask(CUBE)).tolist() == [number]
+    assert labels.classes == {number: name, number + 1: "leaf"}
 
 
-@pytest.mark.parametrize("text", ["stone:1,2::", "stone:1,2,300::", "a:1,2,3::\nb:1,2,3::", "", "stone"])
+@pytest.mark.parametrize(
+    "text", ["stone:1,2::", "stone:1,2,-1::", "stone:1,2,256::", "stone:1,2,300::", "a:1,2,3::\nb:1,2,3::", "", "stone"]
+)
 def test_wrong_palettes(png: Save, tmp_path: Path, text: str) -> None:
     """A palette file that breaks a rule is named, with the rule."""
     path = png("field.png", np.zeros((4, 6, 3), np.uint8))
