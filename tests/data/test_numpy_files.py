@@ -296,9 +296,17 @@ def test_where_and_when_a_cube_was_taken(tmp_path: Path) -> None:
     cube = read_npz(tmp_path / "c.npz")
     assert (cube.crs, cube.transform) == ("EPSG:32632", (2, 0, 7, 0, -2, 9))
     assert {key: each.tolist() for key, each in place_arrays(cube).items()} == place
-    np.savez(tmp_path / "d.npz", cube=np.ones((2, 2, 3)), transform=[1.0])
-    with pytest.raises(CubeError, match="transform has 1 numbers"):
-        read_npz(tmp_path / "d.npz")
+    for wrong, says in (({"transform": [1.0]}, "transform has 1 numbers"), ({"acquired": "soon"}, "soon")):
+        np.savez(tmp_path / "d.npz", cube=np.ones((2, 2, 3)), **wrong)
+        with pytest.raises(CubeError, match=says):
+            read_npz(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize(("crs", "found"), [(32632, "32632"), (b"EPSG:32632", "EPSG:32632"), ("", "")])
+def test_a_coordinate_system_is_a_text(tmp_path: Path, crs: Any, found: str) -> None:
+    """Whatever the archive has it in."""
+    np.savez(tmp_path / "c.npz", cube=np.ones((2, 2, 3)), crs=crs)
+    assert read_npz(tmp_path / "c.npz").crs == found
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

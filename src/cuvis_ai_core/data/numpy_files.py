@@ -114,7 +114,7 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         return found
     with _readable(path, "a .npz archive with crs (text), transform (6 numbers), acquired (date and time, ISO 8601)"):
         if "crs" in found:
-            found["crs"] = str(found["crs"])
+            found["crs"] = str(arrays["crs"].astype(str))
         if "transform" in found:
             found["transform"] = tuple(map(float, found["transform"]))
             if len(found["transform"]) != _TRANSFORM:
