@@ -1,5 +1,6 @@
 """The published trainers, on data modules of Lightning."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -16,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cuvis_ai_core import Pipeline
-from cuvis_ai_core.errors import PipelineError, TrainingStoppedError, TrainRunError
+from cuvis_ai_core.errors import PipelineError, TrainingError, TrainingStoppedError, TrainRunError
 from cuvis_ai_core.training import GradientTrainer, Predictor, StatisticalTrainer
 from cuvis_ai_core.training import config as training_config
 from cuvis_ai_core.training.config import OptimizerConfig, SchedulerConfig, TrainingConfig
@@ -219,6 +220,89 @@ def test_the_best_weights_come_back(make_pipeline: Make, tmp_path: Path) -> None
     assert "The weights do not fit" in trainer.load_best_checkpoint().reason
     Path(keeping.best_model_path).unlink()
     assert trainer.load_best_checkpoint().reason.startswith("no checkpoint was written")
+    assert bool((weight == 9).all())
+
+
+class _Seen(pl.Callback):
+    """Remembers what each epoch reports, and how nodes behave in training."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.training: set[tuple[str, bool]] = set()
+        self.reported: list[set[str]] = []
+
+    def on_train_batch_start(self, *_: Any, **__: Any) -> None:
+        """Look at nodes."""
+        self.training |= {(name, self._pipeline.nodes[name].training) for name in ("center", "scores")}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at numbers."""
+        self.reported.append(set(trainer.callback_metrics))
+
+
+def test_what_the_published_trainer_reports(
+    make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses by stage and node, metrics by node; frozen nodes are used as they are, and nothing is written unasked."""
+    monkeypatch.chdir(tmp_path)
+    pipeline = make_pipeline(accuracy={"execution_stages": ["always"]})
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    pipeline.unfreeze_nodes_by_name(["scores"])
+    pipeline.nodes["center"].freeze()
+    seen = _Seen(pipeline)
+    config = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False}
+    trainer = Published(pipeline, Scenes(), ["error"], ["accuracy"], config, callbacks=[seen])
+    trainer.fit()
+    names = {"accuracy/accuracy", "val_loss", "val/error", "train_loss", "train/error", "train/accuracy/accuracy"}
+    assert seen.reported == [names]
+    assert seen.training == {("center", False), ("scores", True)}
+    (found,) = trainer.test()
+    assert set(found) == {"test_loss", "test/error", "accuracy/accuracy"}
+    assert found["test_loss"] == found["test/error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_published_training_that_cannot_learn_is_ended(make_pipeline: Make) -> None:
+    """Where the loss is no number, no loss runs in a stage, or nothing can be trained."""
+    batch = {"cube": torch.ones(1, 2, 2, 3), "mask": torch.zeros(1, 2, 2, dtype=torch.int32)}
+    endless = make_pipeline(error={"scale": float("inf")})
+    StatisticalTrainer(endless, Scenes()).fit()
+    with pytest.raises(TrainingError, match=r"The loss of batch 3 of 'val' is inf\."):
+        Published(endless, Scenes(), ["error"]).validation_step(batch, 3)
+    pipeline = make_pipeline(error={"execution_stages": ["train"]})
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    trainer = Published(pipeline, Scenes(), ["error"])
+    with pytest.raises(TrainRunError, match="No loss node runs in the stage 'test'"):
+        trainer.test_step(batch, 0)
+    pipeline.nodes["scores"].freeze()
+    with pytest.raises(TrainRunError, match="No node of the pipeline has a parameter that can be trained"):
+        trainer.configure_optimizers()
+
+
+def test_weights_of_a_checkpoint_are_measured(
+    make_pipeline: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a file, the best or the last one; those of now where none was kept, which is said."""
+    pipeline = make_pipeline()
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    weight = pipeline.nodes["scores"].linear.weight
+    begin = weight.detach().clone()
+    config = {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False}
+    keeping = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, monitor="val_loss", save_last=True)
+    trainer = Published(pipeline, Scenes(), ["error"], trainer_config=config, callbacks=[keeping])
+    with caplog.at_level(logging.INFO):
+        trainer.test()
+    assert "no 'best' checkpoint was kept" in caplog.text
+    assert torch.equal(weight, begin)
+    trainer.fit()
+    for place, file in (("best", keeping.best_model_path), ("last", keeping.last_model_path)):
+        kept = torch.load(file, weights_only=True)["state_dict"]["layers.scores.linear.weight"]
+        for asked in (place, file, Path(file)):
+            weight.data.fill_(9.0)
+            trainer.validate(asked)
+            assert torch.equal(weight, kept)
+    weight.data.fill_(9.0)
+    trainer.validate()
     assert bool((weight == 9).all())
 
 
