@@ -666,6 +666,12 @@ def test_the_table_of_results_is_short_and_says_which_files_hold_arrays(
     scores = arrays["rx.scores"]
     assert f" {scores['min']:.4g} " in rows["rx.scores"]
     assert f" {scores['max']:.4g} " in rows["rx.scores"]
+    for key, each in arrays.items():
+        shown = [other["file"] for other in files if "kind" in other and f"{other['node']}.{other['port']}" == key]
+        more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
+        size = "x".join(map(str, each["shape"]))
+        assert " ".join(rows[key].split()).endswith(f"{shown[0]}{more}" if shown else " -")
+        assert rows[key].split()[1:3] == [each["dtype"], size]
     names = [str(each["file"]) for each in arrays.values()]
     assert len(set(names)) == 2
     assert f"{', '.join(names)} hold arrays, run.json says what ran." in " ".join(found.stdout.split())
