@@ -16,7 +16,7 @@ import pytest
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.shared_memory import dev_shm_blocks
-from cuvis_ai_core.grpc.shared_memory.client_buffers import Lending, Lent
+from cuvis_ai_core.grpc.shared_memory.lent_memory import Lending, Lent
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
     CLIENT,
     SMALLEST,

@@ -407,7 +407,7 @@ def test_a_gradient_training_whose_deadline_is_over_ends_and_can_be_gone_on_with
         timeout *= 2
         wait_until(lambda: not held.is_busy)
     children = [" ".join(each.cmdline()) for each in psutil.Process().children()]
-    assert not [line for line in children if "cuvis_ai_core.grpc.server.training.trainer_process" in line]
+    assert not [line for line in children if "cuvis_ai_core.grpc.server.training.trainer_program" in line]
     assert done > 1
     latest = stub.GetTrainStatus(session_id=session).latest_progress
     assert (latest.status, latest.message[:7]) == (CANCELLED, "stopped")

@@ -21,7 +21,7 @@ from cuvis_ai_core.grpc.server.training.session_trainings import training_of
 
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 STATISTICAL = 1
-PROGRAM = "cuvis_ai_core.grpc.server.training.trainer_process"
+PROGRAM = "cuvis_ai_core.grpc.server.training.trainer_program"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from cuvis_ai_core.grpc.server.symlink_races import reading, writing
 from cuvis_ai_core.grpc.server.training.capabilities import capabilities
 from cuvis_ai_core.grpc.server.training.client_trainruns import check_data, read_trainrun, with_sections
 from cuvis_ai_core.grpc.server.training.session_trainings import training_of
-from cuvis_ai_core.grpc.server.training.trainer_process import CALIBRATION, GRADIENT, STATISTICAL, Task
+from cuvis_ai_core.grpc.server.training.trainer_program import CALIBRATION, GRADIENT, STATISTICAL, Task
 from cuvis_ai_core.pipeline.file.lookup import find_weights
 from cuvis_ai_core.results.run_record import node_records
 

@@ -20,7 +20,7 @@ from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.node_state_file import State, give_state
 from cuvis_ai_core.grpc.server.node_timings import timings_of
 from cuvis_ai_core.grpc.server.training.progress_messages import CANCELLED, ERROR, RUNNING
-from cuvis_ai_core.grpc.server.training.trainer_process import STOP, Task
+from cuvis_ai_core.grpc.server.training.trainer_program import STOP, Task
 from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class TrainingProcess:
         environment["TMPDIR"] = task.folder  # what it leaves goes with it, however it ends
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cuvis_ai_core.grpc.server.training.trainer_process"],
+                [sys.executable, "-m", "cuvis_ai_core.grpc.server.training.trainer_program"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -21,8 +21,8 @@ pytest.importorskip("grpc")
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
 from cuvis_ai_core.grpc.server.node_state_file import State, write_state
-from cuvis_ai_core.grpc.server.training import trainer_process
-from cuvis_ai_core.grpc.server.training.trainer_process import CALIBRATION, GRADIENT, STATISTICAL, Task, Trainer
+from cuvis_ai_core.grpc.server.training import trainer_program
+from cuvis_ai_core.grpc.server.training.trainer_program import CALIBRATION, GRADIENT, STATISTICAL, Task, Trainer
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 from cuvis_ai_core.results.run_record import node_records
@@ -382,7 +382,7 @@ def test_a_training_ends_with_whoever_started_it(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     given = task(graph={"nodes": [{"name": "printer", "class_name": "printing_node.Printer"}]})
-    command = [sys.executable, "-m", trainer_process.__name__]
+    command = [sys.executable, "-m", trainer_program.__name__]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
     ) as process:

@@ -1,6 +1,6 @@
 """A training in a process of its own, so that neither its work nor its end is felt by the calls of others.
 
-`python -m cuvis_ai_core.grpc.server.training.trainer_process` reads in a line what is trained, tells in a line each
+`python -m cuvis_ai_core.grpc.server.training.trainer_program` reads in a line what is trained, tells in a line each
 what it says of itself, and how it ended; `stop` in a line has it stop. It ends at once with whoever started it, however
 that ends.
 """
