@@ -32,10 +32,10 @@ from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
     SERVER,
     Block,
     Blocks,
-    Copies,
     is_available,
     sweep,
 )
+from cuvis_ai_core.grpc.shared_memory.foreign_blocks import Copies
 from cuvis_ai_core.grpc.shared_memory.memfd import SealedBlock
 
 CUBE = np.random.default_rng(0).normal(size=(1, 40, 50, 61)).astype(np.float32)

@@ -15,19 +15,18 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.shared_memory import dev_shm_blocks
-from cuvis_ai_core.grpc.shared_memory.lent_memory import Lending, Lent
+from cuvis_ai_core.grpc.shared_memory import dev_shm_blocks, foreign_blocks
 from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import (
     CLIENT,
     SMALLEST,
     Block,
     Blocks,
-    Copies,
-    Foreign,
     is_available,
     place_of,
     sweep,
 )
+from cuvis_ai_core.grpc.shared_memory.foreign_blocks import Copies, Foreign
+from cuvis_ai_core.grpc.shared_memory.lent_memory import Lending, Lent
 from cuvis_ai_core.grpc.shared_memory.memfd import Maps, SealedBlock
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this machine has no named shared memory")
@@ -39,7 +38,8 @@ VALUES = np.arange(2 * MIB, dtype=np.uint64).astype(np.uint8)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder in the place of the machine's, which other processes sweep as well."""
-    monkeypatch.setattr(dev_shm_blocks, "FOLDER", tmp_path)
+    for module in (dev_shm_blocks, foreign_blocks):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
     return tmp_path
 
 
@@ -218,7 +218,7 @@ def test_only_so_much_of_others_stays_mapped(
     folder: Path, monkeypatch: pytest.MonkeyPatch, most: int, gone: int
 ) -> None:
     """Eight blocks, and so many bytes: the longest known go first."""
-    monkeypatch.setattr(dev_shm_blocks, "_MOST_MAPPED", most)
+    monkeypatch.setattr(foreign_blocks, "_MOST_MAPPED", most)
     blocks, foreign = [Block(CLIENT, 1) for _ in range(9)], Foreign()
     for block in blocks:
         foreign.view(block.name, 10, _ignore)

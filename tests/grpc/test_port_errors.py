@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("grpc")
 
-from cuvis_ai_core.grpc.server.port_errors import why_not
+from cuvis_ai_core.grpc.server.server import why_not
 from cuvis_ai_core.grpc.server.settings import Settings
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("grpc")
 from cuvis_ai_core.errors import TrainRunError
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
 from cuvis_ai_core.grpc.server.run_cancellation import Stopped
-from cuvis_ai_core.grpc.server.training import progress_messages
+from cuvis_ai_core.grpc.server.training import progress_messages, trainer_phases
 from cuvis_ai_core.grpc.server.training.progress_messages import Telling, Told
 
 
@@ -223,7 +223,7 @@ def by_gradient(telling: Telling, said: list[Any], tmp_path: Path, monkeypatch: 
         data = SimpleNamespace(ignore_label=None, sampling=None, drop_last=False, shuffle=True)
         config = SimpleNamespace(training=SimpleNamespace(max_epochs=9), data=data, **dict.fromkeys(names, ()))
         pipeline = SimpleNamespace(name="pipeline", state_dict=dict)
-        progress_messages.train_by_gradient(pipeline, config, Parts(test), tmp_path, telling)
+        trainer_phases.train_by_gradient(pipeline, config, Parts(test), tmp_path, telling)
         return said
 
     return train

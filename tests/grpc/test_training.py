@@ -18,7 +18,7 @@ import pytest
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.call_context import Service
 from cuvis_ai_core.grpc.server.training.capabilities import OPTIMIZERS
-from cuvis_ai_core.grpc.server.training.session_trainings import Words
+from cuvis_ai_core.grpc.server.training.training_process import Words
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}

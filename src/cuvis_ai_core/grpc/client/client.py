@@ -17,8 +17,8 @@ from cuvis_ai_core.grpc.client.training_progress import Progress, progress_of
 from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
 from cuvis_ai_core.grpc.messages.tensors import to_array
 from cuvis_ai_core.grpc.missing_extra import explain_missing
-from cuvis_ai_core.grpc.shared_memory.lent_memory import Lent
 from cuvis_ai_core.grpc.shared_memory.client_tensors import ClientTensors
+from cuvis_ai_core.grpc.shared_memory.lent_memory import Lent
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

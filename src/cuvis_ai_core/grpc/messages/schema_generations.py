@@ -11,6 +11,7 @@ from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
+from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 
 PACKAGE: Final = "cuvis_ai.v1"
@@ -85,6 +86,19 @@ def enum_value(enum: str, name: str) -> int:
     """Return the number of a value of an enum: `enum_value("DType", "D_TYPE_BOOL")`."""
     number: int = wire().pool.FindEnumTypeByName(f"{PACKAGE}.{enum}").values_by_name[name].number
     return number
+
+
+def parse_generation(text: str) -> tuple[int, int]:
+    """Return a version of the schemas, `0.2` or `0.4.1`, as major and minor number.
+
+    Raises:
+        ServiceError: It is none.
+    """
+    parts = text.split(".")
+    # With a bound: Python takes quadratic time for digits, and refuses more than 4,300 by another error.
+    if not 2 <= len(parts) <= 3 or not all(part.isdecimal() and len(part) < 5 for part in parts):  # noqa: PLR2004
+        raise ServiceError(f"'{text[:40]}' is no version of the schemas, such as 0.14.", code="INVALID_ARGUMENT")
+    return int(parts[0]), int(parts[1])
 
 
 def _add(file: Any, other: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc.messages.schema_generations import parse_generation
 from cuvis_ai_core.grpc.server.access_log import Watch
 from cuvis_ai_core.grpc.server.allowed_paths import Roots
 from cuvis_ai_core.grpc.server.open_sessions import Session, Sessions
@@ -177,16 +178,3 @@ Handler = Callable[[Call], Any]
 
 def _is_longer(value: object, most: int) -> bool:
     return isinstance(value, list) and len(value) > most
-
-
-def parse_generation(text: str) -> tuple[int, int]:
-    """Return a version of the schemas, `0.2` or `0.4.1`, as major and minor number.
-
-    Raises:
-        ServiceError: It is none.
-    """
-    parts = text.split(".")
-    # With a bound: Python takes quadratic time for digits, and refuses more than 4,300 by another error.
-    if not 2 <= len(parts) <= 3 or not all(part.isdecimal() and len(part) < 5 for part in parts):  # noqa: PLR2004
-        raise ServiceError(f"'{text[:40]}' is no version of the schemas, such as 0.14.", code="INVALID_ARGUMENT")
-    return int(parts[0]), int(parts[1])

@@ -1,4 +1,4 @@
-"""Configurations: found, composed, overridden, resolved without the server's environment, and checked."""
+"""Configurations: found, composed, overridden, and resolved without the server's environment."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._untrusted_files import load_yaml
-from cuvis_ai_core.errors import PipelineError, ServiceError, YamlError
+from cuvis_ai_core.errors import ServiceError, YamlError
 from cuvis_ai_core.grpc.server.symlink_races import reading
 from cuvis_ai_core.pipeline.file.interpolation import resolve
 from cuvis_ai_core.pipeline.file.overrides import override
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pydantic import BaseModel
 
     from cuvis_ai_core.grpc.server.call_context import Call
 
@@ -23,7 +21,6 @@ KINDS: Final = ("pipeline", "trainrun", "data", "training")
 _NOT_CONTENT: Final = frozenset({"defaults", "hydra"})
 _SIGNS: Final = re.compile(r"\$\{|[{}:]")
 _MOST_OVERRIDES: Final = 200
-_MOST_PROBLEMS: Final = 1000
 
 
 def resolved(call: "Call") -> dict[str, Any]:
@@ -76,28 +73,6 @@ def _calls_something(text: str) -> bool:
     return False
 
 
-def schema_of(kind: str) -> "type[BaseModel]":
-    """Return the model of a kind of configuration.
-
-    Raises:
-        ServiceError: There is no such kind.
-    """
-    from cuvis_ai_core.pipeline.file.config_models import PipelineConfig
-    from cuvis_ai_core.training import config
-
-    models: dict[str, type[BaseModel]] = {
-        "pipeline": PipelineConfig,
-        "trainrun": config.TrainRunConfig,
-        "data": config.DataConfig,
-        "training": config.TrainingConfig,
-        "optimizer": config.OptimizerConfig,
-        "scheduler": config.SchedulerConfig,
-        "callbacks": config.CallbacksConfig,
-    }
-    check_kind(kind, list(models))
-    return models[kind]
-
-
 def check_kind(kind: str, known: Sequence[str] = KINDS) -> None:
     """Check that there is a kind of configuration.
 
@@ -110,43 +85,6 @@ def check_kind(kind: str, known: Sequence[str] = KINDS) -> None:
             hint=f"Kinds: {', '.join(known)}.",
             code="NOT_FOUND",
         )
-
-
-def key_of(location: Sequence[object]) -> str:
-    """Return the key that pydantic means, without the names of the members of a union."""
-    return ".".join(part for part in map(str, location) if not part.startswith("["))
-
-
-def problems(kind: str, content: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a configuration, a sentence each.
-
-    Raises:
-        ServiceError: There is no such kind.
-    """
-    from pydantic import ValidationError
-
-    model = schema_of(kind)
-    try:
-        model.model_validate(_without_files(resolve(without_resolvers(content))))
-    except ValidationError as error:
-        # pydantic's addresses name its own version and site.
-        found = error.errors(include_url=False)
-        told = [
-            f"{key_of(each['loc']) or kind}: {each['msg'].removeprefix('Value error, ')}"
-            for each in found[:_MOST_PROBLEMS]
-        ]
-        return [*told, *([f"{len(found) - _MOST_PROBLEMS} more are left out."] if len(found) > _MOST_PROBLEMS else [])]
-    except (PipelineError, ServiceError) as error:
-        return [error.message]
-    return []
-
-
-def _without_files(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration that is checked, without the file of splits that it names: whoever uses it reads that."""
-    data = content.get("data")
-    if not isinstance(data, dict) or not isinstance(data.get("splits"), str):
-        return content
-    return {**content, "data": {**data, "splits": None}}
 
 
 def _read(call: "Call", file: "Path") -> dict[str, Any]:

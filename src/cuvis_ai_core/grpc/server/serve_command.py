@@ -37,7 +37,7 @@ def _seconds(_: click.Context, parameter: click.Parameter, text: str) -> float:
 
 def _generation(_: click.Context, parameter: click.Parameter, text: str) -> tuple[int, int]:
     from cuvis_ai_core.errors import ServiceError
-    from cuvis_ai_core.grpc.server.call_context import parse_generation
+    from cuvis_ai_core.grpc.messages.schema_generations import parse_generation
 
     try:
         generation = parse_generation(text)

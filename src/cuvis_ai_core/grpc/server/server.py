@@ -1,16 +1,18 @@
-"""A server: its port, its guards, its health, its beginning and its end."""
+"""A server: its port, and why it cannot have it; its guards, its health, its beginning and its end."""
 
 import logging
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.health import health_address
 from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 from cuvis_ai_core.grpc.server.call_context import Service
-from cuvis_ai_core.grpc.server.port_errors import why_not
 from cuvis_ai_core.grpc.server.rpc_dispatch import handlers
 from cuvis_ai_core.grpc.server.rpc_table import streams, table
 from cuvis_ai_core.grpc.server.settings import Settings
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_SOCKET: Final = 107
+"""Bytes of the path of a Unix socket."""
 
 
 class Server:
@@ -181,3 +186,42 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),  # editors keep their connection while nobody calls
     ]
+
+
+def why_not(settings: Settings) -> ServiceError:
+    """Return the error that says why a server cannot listen where it was told to."""
+    if settings.uds is not None:
+        return ServiceError(
+            f"'{settings.uds}' cannot be listened on: {_why_no_socket(settings.uds.absolute())}.",
+            hint="Choose another path with --uds.",
+            code="UNAVAILABLE",
+        )
+    return ServiceError(
+        f"{settings.host}:{settings.port} cannot be listened on: {_why_no_port(settings.host, settings.port)}.",
+        hint="Choose another with --port or --host; --port 0 takes a free one.",
+        code="UNAVAILABLE",
+    )
+
+
+def _why_no_socket(path: Path) -> str:
+    # `sun_path` has 108 bytes on Linux, one of them the zero; gRPC says only that it failed.
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        return f"it is longer than the {_LONGEST_SOCKET} bytes that a socket's path may have"
+    if not path.parent.is_dir():
+        return f"there is no folder '{path.parent}'"
+    if path.exists():
+        return "something else is there, or another server listens on it"
+    return "its folder cannot be written"
+
+
+def _why_no_port(host: str, port: int) -> str:
+    """Try what gRPC tried, which says no more than that it failed."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as asked:
+            asked.bind(address)
+    except socket.gaierror:
+        return f"'{host}' is no address and no name of this machine"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "it is in use, or no address of this machine"

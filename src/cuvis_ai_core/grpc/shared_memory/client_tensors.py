@@ -10,8 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.tensors import dtype_number, fill, from_raw
+from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SMALLEST, is_available, sweep
+from cuvis_ai_core.grpc.shared_memory.foreign_blocks import Foreign
 from cuvis_ai_core.grpc.shared_memory.lent_memory import Lending, Lent
-from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SMALLEST, Foreign, is_available, sweep
 from cuvis_ai_core.grpc.shared_memory.memfd import SealedBlock
 from cuvis_ai_core.grpc.shared_memory.session_tensors import FREED, KEPT, OWN, WANTED
 

@@ -9,7 +9,8 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw
 from cuvis_ai_core.grpc.messages.zero_copy_inference import RawTensor
-from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SERVER, SMALLEST, Block, Blocks, Copies, is_available
+from cuvis_ai_core.grpc.shared_memory.dev_shm_blocks import SERVER, SMALLEST, Block, Blocks, is_available
+from cuvis_ai_core.grpc.shared_memory.foreign_blocks import Copies
 from cuvis_ai_core.grpc.shared_memory.memfd import Maps, is_sealed
 
 if TYPE_CHECKING:

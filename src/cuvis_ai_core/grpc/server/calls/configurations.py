@@ -7,7 +7,8 @@ from typing import Any, Final
 from cuvis_ai_core.grpc.messages.manifest_json import read_json
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.call_context import Call, Handler
-from cuvis_ai_core.grpc.server.config_resolution import problems, resolved, schema_of
+from cuvis_ai_core.grpc.server.config_resolution import resolved
+from cuvis_ai_core.grpc.server.config_validation import problems, schema_of
 
 
 def resolve_config(call: Call) -> Any:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core.data.cube_files import find_cube_files
 from cuvis_ai_core.data.splits_io import load_splits
 from cuvis_ai_core.errors import ServiceError
-from cuvis_ai_core.grpc.server.config_resolution import key_of, without_resolvers
+from cuvis_ai_core.grpc.server.config_resolution import without_resolvers
+from cuvis_ai_core.grpc.server.config_validation import key_of
 from cuvis_ai_core.grpc.server.symlink_races import reading
 from cuvis_ai_core.pipeline.file.interpolation import resolve
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig

@@ -30,6 +30,8 @@ from cuvis_ai_core.grpc.server.training.progress_messages import (
     COMPLETE,
     ERROR,
     Telling,
+)
+from cuvis_ai_core.grpc.server.training.trainer_phases import (
     calibrate_alone,
     train_by_gradient,
     train_statistically,
