@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core.data.cube_files import as_url, find_cube_files, split_array
-from cuvis_ai_core.data.formats.envi.file_names import ENVI, beside_header, find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, beside_header, find_header
 from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError, OutputError
 from cuvis_ai_core.results.folder import safe_name

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.request import url2pathname
 
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core.data.formats.envi.file_names import ENVI, find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, find_header
 from cuvis_ai_core.data.magic import is_store
 from cuvis_ai_core.errors import CubeError
 

@@ -10,7 +10,7 @@ from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.cube_files import as_url, split_array
-from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI, find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI, find_header
 from cuvis_ai_core.data.magic import is_store, suffix_by_content
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core._redact import redact
-from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI
+from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI
 from cuvis_ai_core.data.formats.optional_libraries import library
 from cuvis_ai_core.errors import CubeError
 

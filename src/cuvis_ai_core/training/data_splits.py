@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.data import Batches, Cubes, open_annotations
 from cuvis_ai_core.data.dataset_batches import DatasetBatches
-from cuvis_ai_core.data.formats.envi.file_names import find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import find_header
 from cuvis_ai_core.data.labels.annotations import Annotations
 from cuvis_ai_core.data.readers import Readers
 from cuvis_ai_core.errors import TrainRunError

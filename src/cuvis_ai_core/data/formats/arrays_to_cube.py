@@ -9,7 +9,7 @@ import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
-from cuvis_ai_core.data.formats.band_lists import bands_of, list_lengths
+from cuvis_ai_core.data.formats.band_wavelengths import bands_of, list_lengths
 from cuvis_ai_core.data.formats.cf_conventions import (
     acquired_of,
     meaning_of,

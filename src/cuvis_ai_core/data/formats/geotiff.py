@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
-from cuvis_ai_core.data.formats.band_lists import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
+from cuvis_ai_core.data.formats.band_wavelengths import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.cf_conventions import acquired_of
 from cuvis_ai_core.data.formats.enmap import Product, read_product
 from cuvis_ai_core.data.formats.ground_control_points import CONTROL_POINTS, POINTS_CRS

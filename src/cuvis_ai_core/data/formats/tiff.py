@@ -12,7 +12,7 @@ import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
-from cuvis_ai_core.data.formats.band_lists import WAVELENGTHS, Listed, attribute_lists
+from cuvis_ai_core.data.formats.band_wavelengths import WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.refused_companions import beside

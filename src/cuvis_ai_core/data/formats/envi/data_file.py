@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
-from cuvis_ai_core.data.formats.envi.file_names import DATA_SUFFIXES, ENVI, HEADER_SUFFIXES
+from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI, HEADER_SUFFIXES
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader
 from cuvis_ai_core.data.magic import other_kind
 

@@ -12,7 +12,7 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.envi.band_fields import read_bands
 from cuvis_ai_core.data.formats.envi.data_file import bytes_of, find_data_file
-from cuvis_ai_core.data.formats.envi.file_names import ENVI, find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, find_header
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
 from cuvis_ai_core.data.lazy_array import LazyArray, Read
