@@ -9,6 +9,7 @@ import numpy as np
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
+from cuvis_ai_core.data.formats.axis_order import axes_of
 from cuvis_ai_core.data.formats.band_wavelengths import bands_of, list_lengths
 from cuvis_ai_core.data.formats.cf_conventions import (
     acquired_of,
@@ -20,7 +21,7 @@ from cuvis_ai_core.data.formats.cf_conventions import (
     unread_system,
 )
 from cuvis_ai_core.data.formats.stored_image import Stored, data_of
-from cuvis_ai_core.data.formats.variable_choice import Variables, axes_of, choose
+from cuvis_ai_core.data.formats.variable_choice import Variables, choose
 
 
 def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: str | None) -> Cube:

@@ -1,4 +1,4 @@
-"""Lists with a value for each band, as files of named arrays have them: beside the cube, or among its attributes."""
+"""Wavelengths, widths and good bands in files of named arrays: what they are called, and which are of the cube."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.envi.band_fields import read_bands
-from cuvis_ai_core.data.formats.envi.data_file import bytes_of, find_data_file
-from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, find_header
+from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, bytes_of, find_data_file, header_of
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
 from cuvis_ai_core.data.lazy_array import LazyArray, Read
 from cuvis_ai_core.data.no_data_values import is_missing
 from cuvis_ai_core.data.raw_pieces import raw_reader
-from cuvis_ai_core.errors import CubeError
 from cuvis_ai_core.node.dtypes import floating_for
 
 _AXES: Final = {"bip": (0, 1, 2), "bil": (0, 2, 1), "bsq": (2, 0, 1)}
@@ -42,7 +40,7 @@ def read_envi(path: Path) -> Cube:
         CubeError: The header breaks a rule, or the data file is missing or shorter than described.
     """
     is_header = path.suffix.lower() == ENVI
-    header = read_header(path if is_header else _header_of(path))
+    header = read_header(path if is_header else header_of(path))
     data = _physical(header, _raw(header, find_data_file(header) if is_header else path))
     wavelengths, fwhm, good = read_bands(header)
     place = read_place(header)
@@ -58,13 +56,6 @@ def read_envi(path: Path) -> Cube:
         metadata=header.fields,
         remarks=tuple(header.remarks),
     )
-
-
-def _header_of(data_file: Path) -> Path:
-    header = find_header(data_file)
-    if header is None:
-        raise CubeError(f"The data file '{data_file}' has no ENVI header beside it.", path=data_file)
-    return header
 
 
 def _raw(header: EnviHeader, file: Path) -> Read:
