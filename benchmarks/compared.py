@@ -22,7 +22,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 TORCH = "torch==2.13.0"  # has a build for the CPU alone
 PEERS = {"0.6.0": ["cuvis-ai-core==0.6.0", "cuvis-ai-schemas<0.8", TORCH], "0.18.6": ["cuvis-ai-core==0.18.6", TORCH]}

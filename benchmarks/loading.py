@@ -22,7 +22,7 @@ from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.git.signatures import verified
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 PROJECT = {
     "pyproject.toml": """\

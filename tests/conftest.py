@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 ANY_MACHINE: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("exploring", ANY_MACHINE)  # for --hypothesis-profile

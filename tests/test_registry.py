@@ -32,7 +32,7 @@ from cuvis_ai_core.errors import (
 from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.plugins.loading import registered_plugins
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 
 class Mine(ArrayNode):

@@ -10,8 +10,8 @@ import pytest
 
 from cuvis_ai_core.batch.cube_records import Outcome
 from cuvis_ai_core.batch.job_cubes import Unit
-from cuvis_ai_core.batch.job_progress import Report
-from cuvis_ai_core.batch.job_report import write_metrics, write_page, write_summary
+from cuvis_ai_core.batch.job_report import Report
+from cuvis_ai_core.batch.report_files import write_metrics, write_page, write_summary
 
 
 def test_the_file_for_prometheus_has_a_line_for_each_state(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.job import Job
 from cuvis_ai_core.batch.job_cubes import Unit
-from cuvis_ai_core.batch.job_progress import Report
+from cuvis_ai_core.batch.job_report import Report
 from cuvis_ai_core.batch.scheduler import Driver
 from cuvis_ai_core.errors import BatchError, OutputError
 

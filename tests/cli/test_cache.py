@@ -10,7 +10,7 @@ from click.testing import Result
 
 from cuvis_ai_core.plugins.cache import housekeeping
 from cuvis_ai_core.registry import NodeRegistry
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Shell = Callable[..., Result]
 

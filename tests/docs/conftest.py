@@ -37,7 +37,7 @@ import pytest
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.demo.workspace import FILES
 from cuvis_ai_core.testing import GitHost
-from cuvis_ai_core.testing.git_server import PORT
+from cuvis_ai_core.testing.git_host import PORT
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

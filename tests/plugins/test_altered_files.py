@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import target_for
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Alter = Callable[[Path], object]
 Files = dict[str, str]

@@ -28,7 +28,7 @@ from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
 from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 

@@ -17,7 +17,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.installing.installer import Installer
 from cuvis_ai_core.plugins.installing.uv_commands import Uv
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 LOAD = """\
 import logging, sys

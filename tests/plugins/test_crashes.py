@@ -18,7 +18,7 @@ from cuvis_ai_core.plugins.cache.housekeeping import entries, prune
 from cuvis_ai_core.plugins.cache.sources import Source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import complete_targets
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Load = Callable[..., dict[str, Any]]
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 

@@ -22,7 +22,7 @@ from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit, remote_tags
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

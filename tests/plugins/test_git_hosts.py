@@ -24,7 +24,7 @@ from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import AuthenticationError, CuvisError, NetworkError, PluginLoadError, SourceError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_digest, checkout_files
 from cuvis_ai_core.plugins.git.repository_tags import fetch, remote_commit, remote_tags
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

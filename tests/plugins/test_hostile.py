@@ -16,7 +16,7 @@ from cuvis_ai_core.errors import CuvisError, ManifestError, NetworkError, Plugin
 from cuvis_ai_core.plugins.cache.sources import git_source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

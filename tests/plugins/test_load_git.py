@@ -25,7 +25,7 @@ from cuvis_ai_core.errors import (
     TimeLimitError,
     ToolNotFoundError,
 )
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 ECHO = ["echo_plugin.nodes.Echo"]

@@ -21,7 +21,7 @@ from cuvis_ai_core.errors import (
     PluginsLoadError,
     StoreError,
 )
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]

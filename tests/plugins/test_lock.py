@@ -16,7 +16,7 @@ from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import LockError, PluginsLoadError
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 Wheel = Callable[..., None]

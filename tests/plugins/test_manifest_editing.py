@@ -11,7 +11,7 @@ from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.lock.manifest_editing import fetched, name_of, with_entry, without_entry
 from cuvis_ai_core.plugins.lock.newest_tag import highest
 from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 ENTRY = {"repo": "https://example.org/leaf.git", "tag": "v1.0", "provides": ["leaf.nodes.Leaf"]}
 

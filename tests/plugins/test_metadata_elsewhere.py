@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main
 from cuvis_ai_core.errors import PluginLoadError
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import OfflineError, PluginLoadError, PluginsLoadError
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 

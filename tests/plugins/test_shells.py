@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 

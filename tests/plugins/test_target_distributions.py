@@ -13,7 +13,7 @@ from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.plugins.dependencies.search_path import without_standard_library
 from cuvis_ai_core.plugins.installing.editables import editable_code
 from cuvis_ai_core.plugins.installing.target_distributions import module_roots
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 Files = dict[str, str]
 

@@ -9,7 +9,7 @@ from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
     from cuvis_ai_core.batch.failure_limits import Limits
-    from cuvis_ai_core.batch.job_progress import Report
+    from cuvis_ai_core.batch.job_report import Report
     from cuvis_ai_core.batch.local_processes import Local
     from cuvis_ai_core.batch.on_ray import Ray
     from cuvis_ai_core.batch.python_api import run_cubes
@@ -22,7 +22,7 @@ __getattr__, __dir__ = late(
         "Limits": "cuvis_ai_core.batch.failure_limits",
         "Local": "cuvis_ai_core.batch.local_processes",
         "Ray": "cuvis_ai_core.batch.on_ray",
-        "Report": "cuvis_ai_core.batch.job_progress",
+        "Report": "cuvis_ai_core.batch.job_report",
         "run_cubes": "cuvis_ai_core.batch.python_api",
     },
 )

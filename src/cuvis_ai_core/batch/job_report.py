@@ -1,117 +1,114 @@
-"""The files that say how a job stands or ended: `run.json`, `cubes.csv`, `report.html`, a file for Prometheus."""
+"""How far a job has come: cubes done, failed and left, how fast, which were slowest."""
 
-import csv
-import io
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import heapq
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._atomic_writes import write_atomic, write_json
-from cuvis_ai_core._printable_text import duration, in_cell
+from cuvis_ai_core._printable_text import duration
 from cuvis_ai_core.batch.cube_records import Outcome
-from cuvis_ai_core.batch.job_progress import Report
-from cuvis_ai_core.errors import OutputError
-from cuvis_ai_core.pages.html import element, lines, page, section, table
-from cuvis_ai_core.results.run_record import RECORD, for_results
 
-TABLE: Final = "cubes.csv"
-PAGE: Final = "report.html"
-_REFRESH: Final = 5
-"""Seconds between two states of a page while the job runs."""
+_SHOWN: Final = 500
+"""Failures that the page names; the table has them all."""
+
+_SLOWEST: Final = 10
 
 
-def write_summary(report: Report, about: dict[str, Any], outcomes: Iterable[Outcome]) -> None:
-    """Write what says in the end what was done.
+@dataclass(slots=True)
+class Report:
+    """How a job stands, or how it ended.
 
-    Args:
-        report: How it ended.
-        about: The job.
-        outcomes: Of every cube that is done or failed, in the order of the table.
-
-    Raises:
-        OSError: The disk is full.
+    Attributes:
+        output: The folder of the results.
+        total: Cubes of this run.
+        done: Cubes that this run did.
+        failed: Cubes that failed, in this run or before.
+        skipped: Cubes that were done before.
+        workers: How many workers there are.
+        ended: Whether it came to its end; not so after Ctrl-C, or after too many failures.
+        failures: The cubes that failed, as far as a person reads: some hundred.
+        remarks: What was decided on the way.
     """
-    written = _csv(outcomes).encode(errors="backslashreplace")  # names of files need not be UTF-8
-    write_atomic(report.output / TABLE, written)
-    record = for_results({**about, "date": datetime.now(UTC).isoformat(timespec="seconds"), **report.to_dict()})
-    write_json(report.output / RECORD, record)
-    write_page(report, about)
 
+    output: Path
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    workers: int = 0
+    ended: bool = False
+    failures: list[Outcome] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    _begun: float = field(default_factory=time.monotonic)
+    _slowest: list[tuple[float, str]] = field(default_factory=list)
 
-def write_page(report: Report, about: dict[str, Any]) -> None:
-    """Write the page as it stands; a browser reads it again by itself while the job runs."""
-    finished = report.total - report.left
-    state = "ended" if report.ended else "under way" if report.left else "ending"
-    bar = element("progress", f"{finished} of {report.total}", value=finished, max=max(report.total, 1))
-    figures = [
-        ("as of", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),
-        ("done by this run", report.done),
-        ("done before", report.skipped),
-        ("failed", report.failed),
-        ("left", report.left),
-        ("cubes per second", round(report.rate, 3)),
-        ("workers", report.workers),
-        ("time so far", duration(report.seconds)),
-        ("time left", "-" if report.seconds_left is None else duration(report.seconds_left)),
-    ]
-    parts = [bar, section("How it stands", table(("what", "value"), figures))]
-    if report.remarks:
-        parts.append(section("Remarks", *(element("p", each) for each in report.remarks)))
-    if report.failures:
-        rows = [(each.unit.name, each.node or "-", each.kind or "-", _first(each.error)) for each in report.failures]
-        more = report.failed - len(rows)
-        note = element("p", f"and {more} more: {TABLE} has them all") if more > 0 else ""
-        parts.append(section("Failed", table(("cube", "node", "kind", "error"), rows), note))
-    if report.slowest:
-        rows_slow = [(name, round(seconds, 3)) for seconds, name in report.slowest]
-        parts.append(section("Slowest", table(("cube", "seconds"), rows_slow)))
-    parts.append(section("Run it again", lines(str(about.get("command", "")))))
-    title = f"{about.get('pipeline_name', 'Pipeline')} on {report.total} cubes"
-    written = page(title, f"{state}; {report.line()}", *parts, refresh=None if report.ended else _REFRESH)
-    write_atomic(report.output / PAGE, written)
+    @property
+    def left(self) -> int:
+        """Cubes that are still to do."""
+        return self.total - self.done - self.failed - self.skipped
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since this run began."""
+        return time.monotonic() - self._begun
 
-def write_metrics(report: Report, file: Path) -> None:
-    """Write a file that the text collector of Prometheus' node exporter reads.
+    @property
+    def rate(self) -> float:
+        """Cubes that this run does in a second."""
+        return self.done / self.seconds if self.seconds else 0.0
 
-    Raises:
-        OutputError: It cannot be written.
-    """
-    values = {"done": report.done, "failed": report.failed, "skipped": report.skipped, "left": report.left}
-    rows = ["# HELP cuvis_batch_cubes Cubes of the job, by state.", "# TYPE cuvis_batch_cubes gauge"]
-    rows += [f'cuvis_batch_cubes{{state="{state}"}} {count}' for state, count in values.items()]
-    rows += ["# HELP cuvis_batch_seconds Seconds since this run began.", "# TYPE cuvis_batch_seconds gauge"]
-    rows += [f"cuvis_batch_seconds {report.seconds:.3f}"]
-    try:
-        # At once: node exporter drops a file that it meets half written
-        write_atomic(file, "\n".join([*rows, ""]))
-    except OSError as error:
-        raise OutputError(
-            f"'{file}' cannot be written: {error.strerror or error}.", hint="Choose another place with --metrics-file."
-        ) from error
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds that the rest takes at this rate, None where there is none yet."""
+        return self.left / self.rate if self.rate else None
 
+    @property
+    def slowest(self) -> list[tuple[float, str]]:
+        """Seconds and names of the cubes that took longest, the slowest first."""
+        return sorted(self._slowest, reverse=True)
 
-def _csv(outcomes: Iterable[Outcome]) -> str:
-    rows = io.StringIO()
-    outputs: list[str] = []
-    writer = csv.writer(rows, lineterminator="\n")
-    first: list[list[object]] = []
-    for each in outcomes:
-        values = each.values or {}
-        outputs += [name for name in values if name not in outputs]
-        ends = [end for name in outputs for end in values.get(name, (None, None))]
-        state = "failed" if each.error is not None else "done"
-        first.append(
-            [each.unit.name, each.unit.cube, state, each.seconds, each.worker, each.tries, _first(each.error), *ends]
-        )
-    # The header comes last: outputs are known only when all cubes are seen
-    names = [f"{name} {end}" for name in outputs for end in ("min", "max")]
-    writer.writerow(["cube", "file", "state", "seconds", "worker", "tries", "error", *map(in_cell, names)])
-    # A name that begins as a formula would be computed by a spreadsheet
-    writer.writerows(map(in_cell, row) for row in for_results(first))
-    return rows.getvalue()
+    def add(self, outcome: Outcome) -> None:
+        """Count a cube that this run did, or that failed."""
+        if outcome.error is None:
+            self.done += 1
+            # Ten are kept and not all: a job may have a million cubes
+            keep = heapq.heappush if len(self._slowest) < _SLOWEST else heapq.heappushpop
+            keep(self._slowest, (outcome.seconds, outcome.unit.name))
+            return
+        self.failed += 1
+        if len(self.failures) < _SHOWN:
+            self.failures.append(outcome)
 
+    def line(self) -> str:
+        """Return how it stands in one line."""
+        parts = [f"{self.done + self.skipped} done", f"{self.failed} failed", f"{self.left} left"]
+        if self.done:
+            parts.append(f"{self.rate:.3g} cubes/s")
+        if self.left and self.seconds_left is not None:
+            parts.append(f"{duration(self.seconds_left)} to go")
+        if self._slowest:
+            # Not `_slowest[0]`, which is the least of a heap
+            seconds, name = self.slowest[0]
+            parts.append(f"slowest {name} ({seconds:.3g} s)")
+        return ", ".join(parts)
 
-def _first(error: str | None) -> str:
-    return error.splitlines()[0] if error else ""
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "total": self.total,
+            "done": self.done,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "left": self.left,
+            "ended": self.ended,
+            "seconds": round(self.seconds, 3),
+            "cubes_per_second": round(self.rate, 4),
+            "workers": self.workers,
+            "slowest": [{"cube": name, "seconds": seconds} for seconds, name in self.slowest],
+            "failures": [
+                {"cube": each.unit.name, "file": each.unit.cube, "node": each.node, "error": each.error}
+                for each in self.failures
+            ],
+            "remarks": self.remarks,
+        }

@@ -8,7 +8,7 @@ from cuvis_ai_core.batch.engine import Engine
 from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.job import make_job
 from cuvis_ai_core.batch.job_cubes import find_units
-from cuvis_ai_core.batch.job_progress import Report
+from cuvis_ai_core.batch.job_report import Report
 from cuvis_ai_core.batch.local_processes import Local
 from cuvis_ai_core.batch.scheduler import Driver
 from cuvis_ai_core.registry import NodeRegistry

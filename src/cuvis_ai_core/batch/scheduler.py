@@ -19,8 +19,8 @@ from cuvis_ai_core.batch.failure_limits import Limits
 from cuvis_ai_core.batch.folder_ownership import STATE, alone_in, check_nodes, claim, is_new, leave, refuse_linked_cubes
 from cuvis_ai_core.batch.job import Job, fingerprint
 from cuvis_ai_core.batch.job_cubes import Unit, part_of, without_results
-from cuvis_ai_core.batch.job_progress import Report
-from cuvis_ai_core.batch.job_report import write_metrics, write_page, write_summary
+from cuvis_ai_core.batch.job_report import Report
+from cuvis_ai_core.batch.report_files import write_metrics, write_page, write_summary
 from cuvis_ai_core.batch.worker_memory import Room
 from cuvis_ai_core.errors import BatchError, CuvisError, OutputError
 from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory

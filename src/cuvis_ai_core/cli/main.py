@@ -15,7 +15,7 @@ class _CuvisAi(Guarded, LazyGroup):
     places: ClassVar = {
         "demo": "cuvis_ai_core.cli.demo.demo_command:demo",
         "doctor": "cuvis_ai_core.cli.doctor:doctor",
-        "git-host": "cuvis_ai_core.cli.git_host:git_host",
+        "git-host": "cuvis_ai_core.cli.git_host_command:git_host",
         "hooks": "cuvis_ai_core.cli.pipelines_readers_hooks:hooks",
         "nodes": "cuvis_ai_core.cli.nodes:nodes",
         "pipelines": "cuvis_ai_core.cli.pipelines_readers_hooks:pipelines",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cuvis_ai_core._lazy_imports import late
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.testing.git_server import GitHost
+    from cuvis_ai_core.testing.git_host import GitHost
     from cuvis_ai_core.testing.node_checks import NodeCheckError, check_node
     from cuvis_ai_core.testing.reader_checks import ReaderCheckError, check_reader
     from cuvis_ai_core.testing.real_scene import small_scene
@@ -18,7 +18,7 @@ __all__ = ["GitHost", "NodeCheckError", "ReaderCheckError", "check_node", "check
 __getattr__, __dir__ = late(
     __name__,
     {
-        "GitHost": "cuvis_ai_core.testing.git_server",
+        "GitHost": "cuvis_ai_core.testing.git_host",
         "NodeCheckError": "cuvis_ai_core.testing.node_checks",
         "check_node": "cuvis_ai_core.testing.node_checks",
         "ReaderCheckError": "cuvis_ai_core.testing.reader_checks",

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube
     from cuvis_ai_core.registry import NodeRegistry
-    from cuvis_ai_core.testing.git_server import GitHost
+    from cuvis_ai_core.testing.git_host import GitHost
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def cuvis_load(cuvis_registry: "NodeRegistry", request: pytest.FixtureRequest) -
 @pytest.fixture
 def cuvis_git_host(tmp_path: Path) -> "Iterator[GitHost]":
     """Return a Git host on loopback, which serves real repositories until the test ends."""
-    from cuvis_ai_core.testing.git_server import GitHost
+    from cuvis_ai_core.testing.git_host import GitHost
 
     with GitHost(tmp_path / "cuvis-git") as host:
         yield host

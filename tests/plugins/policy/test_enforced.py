@@ -23,7 +23,7 @@ from cuvis_ai_core.errors import (
 )
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.verification import verify_store
-from cuvis_ai_core.testing.git_server import GitHost
+from cuvis_ai_core.testing.git_host import GitHost
 
 ECHO = ["echo_plugin.nodes.Echo"]
 Put = Callable[[str], Path]

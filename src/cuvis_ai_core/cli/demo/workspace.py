@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from cuvis_ai_core._atomic_writes import remove_tree
 from cuvis_ai_core.cli.demo.written_files import Written
 from cuvis_ai_core.testing import GitHost
-from cuvis_ai_core.testing.git_server import PORT
+from cuvis_ai_core.testing.git_host import PORT
 
 if TYPE_CHECKING:
     from cuvis_ai_core.data import Cube

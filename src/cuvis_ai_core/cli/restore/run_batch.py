@@ -156,7 +156,7 @@ def _engine(given: "Options") -> "Engine":
 
 
 def _print(found: "Report", *, as_json: bool) -> None:
-    from cuvis_ai_core.batch.job_report import PAGE, TABLE
+    from cuvis_ai_core.batch.report_files import PAGE, TABLE
     from cuvis_ai_core.results.run_record import RECORD
 
     if as_json:

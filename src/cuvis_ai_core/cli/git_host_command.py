@@ -30,7 +30,7 @@ def git_host(folder: Path, port: int) -> None:
     import tempfile
 
     from cuvis_ai_core._subprocess import run
-    from cuvis_ai_core.testing.git_server import GitHost
+    from cuvis_ai_core.testing.git_host import GitHost
 
     # Its absence is said here: whoever clones from a host without it is told of a server's error only.
     run(["git", "--version"])
