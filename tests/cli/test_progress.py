@@ -12,7 +12,8 @@ from rich.console import Console
 
 from cuvis_ai_core._printable_text import duration
 from cuvis_ai_core.cli.shared import progress
-from cuvis_ai_core.cli.shared.progress import LiveLines, NodeDisplay, TileDisplay, load_plugins, plugin_progress
+from cuvis_ai_core.cli.shared.plugin_loading import LiveLines, load_plugins, plugin_progress
+from cuvis_ai_core.cli.shared.progress import NodeDisplay, TileDisplay
 from cuvis_ai_core.errors import PluginLoadError
 from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.plugins.plugin_info import PluginState

@@ -130,7 +130,7 @@ def test_plugins_that_the_pipeline_names_are_loaded_from_named_folders(
 ) -> None:
     """And a data module to be trained or measured on, not to be looked at."""
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("cuvis_ai_core.cli.shared.progress.load_named", lambda _, *given: asked.append(given))
+    monkeypatch.setattr("cuvis_ai_core.cli.shared.plugin_loading.load_named", lambda _, *given: asked.append(given))
     write_yaml("belt.yaml", {**TRAINRUN, "data": {"data_module": "belt"}})
     restore_trainrun.restore(Path("belt.yaml"), mode, (), plugins_dirs=(Path("a"), Path("b")))
     restore_trainrun.restore(Path("belt.yaml"), mode, ())
@@ -145,7 +145,9 @@ def test_plugins_are_loaded_to_train_or_when_they_are_named(
 ) -> None:
     """Those of the manifest that is given, or else of the one beside the trainrun; a look loads only the former."""
     loaded: list[Any] = []
-    monkeypatch.setattr("cuvis_ai_core.cli.shared.progress.load_plugins", lambda _, manifest: loaded.append(manifest))
+    monkeypatch.setattr(
+        "cuvis_ai_core.cli.shared.plugin_loading.load_plugins", lambda _, manifest: loaded.append(manifest)
+    )
     shown: list[Any] = []
     shows = "cuvis_ai_core.cli.restore.describe_trainrun.print_trainrun"
     monkeypatch.setattr(shows, lambda _, run, command, loaded: shown.append((run.config.plugins_path, command, loaded)))

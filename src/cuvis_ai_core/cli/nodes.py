@@ -82,7 +82,7 @@ def _declared_rows(manifest: Path) -> Iterator[tuple[str, str, str]]:
 
 def _load_needed(registry: "NodeRegistry", manifest: Path, node: str) -> None:
     """Load the plugins that declare a node; all of them where none does and it is not built in."""
-    from cuvis_ai_core.cli.shared.progress import load_plugins
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
 
     owners = [plugin for short, plugin, path in _declared_rows(manifest) if node in {short, path}]
     known = any(entry.plugin is None and node in {entry.name, entry.path} for entry in registry.nodes())

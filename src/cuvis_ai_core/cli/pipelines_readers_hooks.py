@@ -108,7 +108,7 @@ def _owner(plugin: str) -> str:
 @contextmanager
 def _loaded(manifest: Path | None) -> "Iterator[NodeRegistry]":
     """Have a registry with the plugins of a manifest, if one is given."""
-    from cuvis_ai_core.cli.shared.progress import load_plugins
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
     with NodeRegistry() as registry:

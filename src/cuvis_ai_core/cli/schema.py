@@ -56,7 +56,7 @@ def _schema(kind: str, manifest: Path | None) -> dict[str, Any]:
         from cuvis_ai_core.plugins.lock.lockfile import lock_schema
 
         return lock_schema()
-    from cuvis_ai_core.cli.shared.progress import load_plugins
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
     from cuvis_ai_core.pipeline.file.json_schema import pipeline_schema
     from cuvis_ai_core.registry import NodeRegistry
 

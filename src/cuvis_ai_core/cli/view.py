@@ -37,7 +37,8 @@ def view(cube: Path, output: Path | None, plugins_path: Path | None, measurement
     One file that needs no network. CUBE is what --cube-path of restore-pipeline takes.
     """
     from cuvis_ai_core._atomic_writes import write_atomic
-    from cuvis_ai_core.cli.shared.progress import load_plugins, working
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
+    from cuvis_ai_core.cli.shared.progress import working
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.data.cube_files import split_array
     from cuvis_ai_core.errors import OutputError

@@ -78,6 +78,11 @@ class RawPlace:
         stream.write(values.tobytes())
 
 
+def is_place(value: object) -> bool:
+    """Tell whether a value is one that is in its file already."""
+    return hasattr(value, "blocks")
+
+
 def blocks_of(array: "NDArray[Any] | Place") -> Iterator[NDArray[Any]]:
     """Yield an array part by part."""
     if isinstance(array, np.ndarray):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuvis_ai_core.results.array_storage import Place, blocks_of
+from cuvis_ai_core.results.array_storage import Place, blocks_of, is_place
 from cuvis_ai_core.results.folder import safe_name
 from cuvis_ai_core.results.pictures.kinds import is_picture
 from cuvis_ai_core.results.pictures.picture_types import Meaning
@@ -70,11 +70,6 @@ def collect(values: Mapping[tuple[str, str], Any]) -> tuple[list[Result], list[d
         else:
             results.append(Result(node, port, array))
     return results, left_out
-
-
-def is_place(value: object) -> bool:
-    """Tell whether a value is one that is in its file already."""
-    return hasattr(value, "blocks")
 
 
 def as_array(value: Any) -> NDArray[Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cuvis_ai_core.cli.demo.indian_pines import read_scene, require_extra
 from cuvis_ai_core.cli.demo.workspace import GIT_PLUGIN, VERSIONS, Workspace
-from cuvis_ai_core.cli.shared.progress import load_plugins
+from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
 from cuvis_ai_core.registry import NodeRegistry
 
 if TYPE_CHECKING:

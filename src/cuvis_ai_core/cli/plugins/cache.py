@@ -1,14 +1,13 @@
 """`cuvis-ai plugins cache`: what lies in the plugin cache, and removing it."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from cuvis_ai_core.cli.shared.lazy_groups import NamedGroup
-from cuvis_ai_core.cli.shared.options import GivenText, json_option, shared_options
+from cuvis_ai_core.cli.shared.options import GivenText, json_option, measured, number_of_bytes, shared_options
 from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
@@ -16,36 +15,16 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.store import Store
 
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_BYTES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def _age(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    return _measure(value, r"(\d+(?:\.\d+)?) ?([mhdw])\w*", _SECONDS, "age such as 30d or 12h", parameter)
-
-
-def number_of_bytes(value: str, parameter: click.Parameter) -> int:
-    """Return what somebody means by a size such as 2GB.
-
-    Raises:
-        click.BadParameter: It is none.
-    """
-    return int(_bytes(None, parameter, value) or 0)
-
-
-def _bytes(_: click.Context | None, parameter: click.Parameter, value: str | None) -> float | None:
-    return _measure(value, r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", _BYTES, "size such as 2GB or 500MB", parameter)
-
-
-def _measure(
-    value: str | None, pattern: str, units: Mapping[str, int], what: str, parameter: click.Parameter
-) -> float | None:
-    """Return a number times what its unit, of which the first letter tells, is worth."""
     if value is None:
         return None
-    found = re.fullmatch(pattern, value.strip().lower())
-    if found is None:
-        raise click.BadParameter(f"'{value}' is no {what}.", param=parameter)
-    return float(found[1]) * units[found[2]]
+    return measured(value, r"(\d+(?:\.\d+)?) ?([mhdw])\w*", _SECONDS, "age such as 30d or 12h", parameter)
+
+
+def _bytes(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else number_of_bytes(value, parameter)
 
 
 @click.group(cls=NamedGroup)
@@ -86,14 +65,13 @@ def list_entries(as_json: bool) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @shared_options
-def prune_entries(older_than: float | None, max_size: float | None, dry_run: bool) -> None:
+def prune_entries(older_than: float | None, max_size: int | None, dry_run: bool) -> None:
     """Remove what was not used for some time, or what is too much."""
     from cuvis_ai_core.plugins.cache.housekeeping import prune
 
     if older_than is None and max_size is None:
         raise click.UsageError("What is to go? Give --older-than, as in 30d, or --max-size, as in 2GB, or both.")
-    limit = None if max_size is None else int(max_size)
-    _report(prune(_store(), unused_for=older_than, max_size=limit, dry_run=dry_run), dry_run=dry_run)
+    _report(prune(_store(), unused_for=older_than, max_size=max_size, dry_run=dry_run), dry_run=dry_run)
 
 
 @cache.command("clear")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cuvis_ai_core.cli.shared.progress import plugin_progress
+from cuvis_ai_core.cli.shared.plugin_loading import plugin_progress
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.lock.locker import Locker
 from cuvis_ai_core.plugins.offline import is_offline

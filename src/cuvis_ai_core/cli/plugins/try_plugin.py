@@ -31,7 +31,8 @@ def try_plugin(source: str, cube: Path | None) -> None:
     """
     from cuvis_ai_core.cli.plugins.check.subject import find
     from cuvis_ai_core.cli.plugins.check.trial_run import entry_of, provided
-    from cuvis_ai_core.cli.shared.progress import plugin_progress, working
+    from cuvis_ai_core.cli.shared.plugin_loading import plugin_progress
+    from cuvis_ai_core.cli.shared.progress import working
     from cuvis_ai_core.cli.shared.tables import print_table
     from cuvis_ai_core.data import read_cube
     from cuvis_ai_core.errors import InvalidNodeError

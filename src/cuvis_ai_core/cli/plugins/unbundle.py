@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cuvis_ai_core.cli.shared.options import GivenPath, path_option, shared_options
+from cuvis_ai_core.cli.shared.options import GivenPath, number_of_bytes, path_option, shared_options
 from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def _limits(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> "Limits":
-    from cuvis_ai_core.cli.plugins.cache import number_of_bytes
     from cuvis_ai_core.plugins.bundle.size_limits import Limits
 
     found: dict[str, int] = {}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cuvis_ai_core.cli.restore.pipeline_options import Options, checked
-from cuvis_ai_core.cli.restore.run_batch import batch_options, run_batch
+from cuvis_ai_core.cli.restore.pipeline_options import Options, batch_options, checked
 from cuvis_ai_core.cli.shared.error_messages import Guarded
 from cuvis_ai_core.cli.shared.options import (
     HELP_NAMES,
@@ -115,7 +114,7 @@ def main(**options: Any) -> None:
     the outputs of the last nodes go to outputs.npz, maps and masks to PNG files, and what ran to run.json. With a
     pattern, or --workers, many cubes: a folder for each, and the same command goes on where it stopped.
     """
-    from cuvis_ai_core.cli.shared.progress import load_plugins
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
     is_published = click.get_current_context().find_object(Published) is not None
@@ -134,6 +133,8 @@ def main(**options: Any) -> None:
             _load_named(registry, given)
         # What the other kinds of run need is not imported.
         if given.is_batch:
+            from cuvis_ai_core.cli.restore.run_batch import run_batch
+
             run_batch(registry, given)
         elif given.cube_path is not None:
             from cuvis_ai_core.cli.restore.run_cube import run_cube
@@ -151,7 +152,7 @@ def main(**options: Any) -> None:
 
 def _load_named(registry: "NodeRegistry", given: Options) -> None:
     """Load the plugins that a pipeline names, by their manifests in folders."""
-    from cuvis_ai_core.cli.shared.progress import load_named
+    from cuvis_ai_core.cli.shared.plugin_loading import load_named
     from cuvis_ai_core.pipeline.file.lookup import find_pipeline_file
     from cuvis_ai_core.pipeline.file.reader import read_config
 

@@ -132,7 +132,7 @@ def restore(  # noqa: PLR0913 - the options of the command
     Raises:
         CuvisError: As the parts of the work.
     """
-    from cuvis_ai_core.cli.shared.progress import load_plugins
+    from cuvis_ai_core.cli.shared.plugin_loading import load_plugins
     from cuvis_ai_core.registry import NodeRegistry
 
     manifest = plugins_path or _recorded(path, overrides, lenient=mode == SHOW)
@@ -185,7 +185,7 @@ def _restore(  # noqa: PLR0913
 ) -> None:
     from cuvis_ai_core.cli.restore.describe_trainrun import print_trainrun
     from cuvis_ai_core.cli.restore.run_training import Session
-    from cuvis_ai_core.cli.shared.progress import load_named
+    from cuvis_ai_core.cli.shared.plugin_loading import load_named
     from cuvis_ai_core.training.resolved_trainrun import resolved
     from cuvis_ai_core.training.trainrun import read_trainrun
 

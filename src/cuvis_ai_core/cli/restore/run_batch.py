@@ -1,17 +1,15 @@
 """`restore-pipeline` on many cubes: a line that says how it stands, a table of what failed, an exit status."""
 
 import json
-import re
 import shlex
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cuvis_ai_core.cli.shared.options import GivenPath, Number, WholeNumber
 from cuvis_ai_core.cli.shared.output import say
 from cuvis_ai_core.cli.shared.progress import is_silent, report, status_line
 from cuvis_ai_core.cli.shared.tables import print_table
@@ -26,55 +24,6 @@ _EVERY: Final = 10.0
 """Seconds between two lines where there is no terminal."""
 
 _NONE_FAILED: Final = "None failed."
-
-
-def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a run on many cubes."""
-    # Decorators are applied from the last to the first: so --help has the options in this order.
-    for option in reversed(
-        (
-            click.option(
-                "--workers",
-                type=WholeNumber(min=1),
-                metavar="NUMBER",
-                help="Run many cubes, so many at once; --cube-path is a pattern in quotes, or a folder.",
-            ),
-            click.option(
-                "--engine",
-                type=click.Choice(["local", "ray"]),
-                metavar="KIND",
-                help="Where workers of many cubes run: local, processes of this machine, or ray, a cluster.",
-            ),
-            click.option("--ray-address", metavar="ADDRESS", help="The cluster of Ray.  [default: RAY_ADDRESS]"),
-            click.option("--bundle", type=GivenPath(), metavar="PATH", help="Plugins for the machines of Ray."),
-            click.option(
-                "--timeout",
-                type=Number(min=0, min_open=True),
-                metavar="SECONDS",
-                help="How long one of many cubes may take.",
-            ),
-            click.option(
-                "--max-failures",
-                type=WholeNumber(min=1),
-                metavar="NUMBER",
-                help="With how many failed cubes no further one is begun.",
-            ),
-            # None where it is not given: `is_batch` goes by what is.
-            click.option("--retry-failed", is_flag=True, default=None, help="Try cubes again that failed before."),
-            click.option(
-                "--shard", callback=_shard, metavar="I/N", help="Take part I, from 0, of N that share the cubes."
-            ),
-            click.option(
-                "--metrics-file",
-                type=GivenPath(dir_okay=False),
-                metavar="PATH",
-                help="Write a file for Prometheus.",
-            ),
-            click.option("--json", "as_json", is_flag=True, help="Of many cubes: print one JSON object, for programs."),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 def run_batch(registry: "NodeRegistry", given: "Options") -> None:
@@ -170,12 +119,3 @@ def _print(found: "Report", *, as_json: bool) -> None:
     before = f" ({found.skipped} of them before)" if found.skipped else ""
     say(f"{done} of {found.total} cubes are done{before}, {found.failed} failed.")
     say(f"Written to {found.output}: a folder for each cube; {TABLE}, {PAGE}; {RECORD} says what ran.")
-
-
-def _shard(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    if found is None or int(found[1]) >= int(found[2]):
-        raise click.BadParameter(f"'{text}' is no part, such as 0/4 to 3/4.", param=parameter)
-    return int(found[1]), int(found[2])

@@ -1,27 +1,22 @@
 """One training, validation or test, from a resolved trainrun to results."""
 
-import json
 import math
-import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
 from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
+from cuvis_ai_core.cli.restore.training_results import CERTAIN, RECORDED, Results
 from cuvis_ai_core.cli.shared.log_lines import warn
 from cuvis_ai_core.cli.shared.output import say
-from cuvis_ai_core.cli.shared.progress import report, working
+from cuvis_ai_core.cli.shared.progress import EpochLines, working
 from cuvis_ai_core.cli.shared.tables import print_table
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.pipeline.file.lookup import find_weights
-from cuvis_ai_core.pipeline.file.published_keys import with_hparams
-from cuvis_ai_core.pipeline.file.writer import check_saving, to_yaml
-from cuvis_ai_core.results.folder import OutputFolder, safe_name
-from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, node_records, run_record
+from cuvis_ai_core.pipeline.file.writer import check_saving
+from cuvis_ai_core.results.folder import OutputFolder
+from cuvis_ai_core.results.run_record import RECORD, node_records
 from cuvis_ai_core.training.batch_step import Measuring
 from cuvis_ai_core.training.calibration import calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
@@ -29,13 +24,10 @@ from cuvis_ai_core.training.data_splits import parts_of
 from cuvis_ai_core.training.epochs import Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.metric_pooling import Pool
-from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
-from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
 from cuvis_ai_core.training.named_nodes import metric_nodes_of
 from cuvis_ai_core.training.statistical_trainer import StatisticalTrainer
 from cuvis_ai_core.training.trainrun_pipeline import (
     PIPELINE_FILE,
-    PUBLISHED_FOLDER,
     TRAINRUN,
     build_pipeline,
     trained_weights,
@@ -48,12 +40,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.training.gradient_trainer import GradientTrainer
     from cuvis_ai_core.training.metrics_files import Row
     from cuvis_ai_core.training.trainrun import TrainRun
-
-METRICS: Final = "metrics.csv"
-LOSS: Final = "loss.png"
-_CERTAIN: Final = (PIPELINE_FILE, TRAINRUN, METRICS, RECORD)
-_RECORDED: Final = {"val": "validation", "test": "test"}
-_SECONDS_BETWEEN_LINES: Final = 2.0
 
 
 class Session:
@@ -69,6 +55,7 @@ class Session:
         self._run = run
         self._config = run.config
         self._parts = parts_of(run, registry)
+        self._results = Results(run, self._parts)
         self._trainer: GradientTrainer | None = None
         self._by_pixels: dict[str, tuple[str, ...]] = {}
         self._tells_absent: Callable[[str], None] = warn
@@ -87,12 +74,12 @@ class Session:
         """
         target = Path(self._config.output_dir)
         self._parts.batches("train")  # what is wrong with it is said before there is a folder
-        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, _CERTAIN) as output:
+        with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, CERTAIN) as output:
             nodes = node_records(self._registry, pipeline)
             done = None if overwrite else finished_training(target, TRAINRUN, self._config, nodes)
             if done is not None:
                 refuse_doubtful(target, output)
-                for split, name in _RECORDED.items():
+                for split, name in RECORDED.items():
                     self._print(_numbers(done.get(name)), split)
                 say(f"\n{target} holds this training already, with these settings. --overwrite trains again.")
                 return
@@ -110,12 +97,12 @@ class Session:
                 pool = self._measure(pipeline, "val")
                 found = {"val": pool.values(), **self._tested(pipeline, output.staging)}
                 with working(f"Writing {target}"):
-                    self._write(output.staging, pipeline, rows or [found["val"]], unfinished.checkpoints())
-                    self._write_matrices(output.staging, pool)
-                    self._record(output.staging, nodes, found)
+                    self._results.write(output.staging, pipeline, rows or [found["val"]], unfinished.checkpoints())
+                    self._results.write_matrices(output.staging, pool)
+                    self._results.write_record(output.staging, nodes, found)
                     output.publish()
         if self._run.published:
-            self._write_where_published(target, pipeline.name, nodes)
+            self._results.write_where_published(target, pipeline.name, nodes)
         for split, values in found.items():
             self._print(values, split)
         say(f"\nWritten to {target}: the trained pipeline is {PIPELINE_FILE}, {RECORD} says what ran.")
@@ -160,8 +147,8 @@ class Session:
         if pool.matrices():
             target = Path(self._config.output_dir) / split
             with OutputFolder(target, (RECORD,)) as output:
-                self._write_matrices(output.staging, pool)
-                self._record(output.staging, nodes, {split: found})
+                self._results.write_matrices(output.staging, pool)
+                self._results.write_record(output.staging, nodes, {split: found})
                 output.publish()
             say(f"\nWritten to {target}: the confusion matrices; {RECORD} says what ran.")
 
@@ -192,7 +179,7 @@ class Session:
             shuffle=data.shuffle,
             reading=Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0),
             folder=folder,
-            observer=_Lines(self._config.training.max_epochs),
+            observer=EpochLines(self._config.training.max_epochs),
         )
 
     def _calibrate(self, pipeline: "Pipeline") -> None:
@@ -214,7 +201,7 @@ class Session:
             warn(f"the trained pipeline is not tested: {getattr(error, 'message', words_of(error))}")
             return {}
         # Beside those of the validation, in one folder.
-        self._write_matrices(folder, pool, "test.")
+        self._results.write_matrices(folder, pool, "test.")
         return {"test": pool.values()}
 
     def _rows(self) -> "list[Row]":
@@ -238,54 +225,6 @@ class Session:
         self._by_pixels[split] = tuple(name for name in measuring.by_pixels if name in averaged)
         return pool
 
-    def _write(self, folder: Path, pipeline: "Pipeline", rows: "list[Row]", checkpoints: Mapping[str, Path]) -> None:
-        if self._run.published:  # tools that read the file that was given read the trained one too
-            pipeline.save_to_file(folder / PIPELINE_FILE)
-        else:
-            pipeline.save(folder / PIPELINE_FILE)
-        for name, file in checkpoints.items():
-            shutil.copyfile(file, folder / name)
-        write_metrics(folder / METRICS, rows)
-        if self._config.training is not None:
-            draw_losses(folder / LOSS, rows, for_results(self._config.name))
-        weights = find_weights(folder / PIPELINE_FILE)
-        named = {"weights": weights.name} if weights else {}
-        content = self._config.to_dict()
-        kept = self._run.published | {node["name"] for node in pipeline.to_dict()["nodes"] if "hparams" in node}
-        written = {**content, "pipeline": with_hparams(content["pipeline"], kept), **named}
-        write_atomic(folder / TRAINRUN, to_yaml(for_results(written)))
-
-    def _write_where_published(self, target: Path, name: str, nodes: list[dict[str, Any]]) -> None:
-        """Have copies of pipeline and weights where published tools look for them."""
-        stem = f"{safe_name(name)}_restored"
-        with OutputFolder(target / PUBLISHED_FOLDER, (RECORD,)) as output:
-            for file in filter(None, (target / PIPELINE_FILE, find_weights(target / PIPELINE_FILE))):
-                shutil.copyfile(file, output.staging / f"{stem}{file.suffix}")
-            self._record(output.staging, nodes, {"val": {}})
-            output.publish()
-
-    def _write_matrices(self, folder: Path, pool: Pool, part: str = "") -> None:
-        for name, (matrix, labels) in pool.matrices().items():
-            stem = safe_name(part + name.replace("/", "."))
-            write_matrix(folder / f"{stem}.csv", matrix, labels)
-            draw_matrix(folder / f"{stem}.png", matrix, labels, f"{for_results(self._config.name)}: {name}")
-
-    def _record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, Mapping[str, float]]) -> None:
-        inputs: dict[str, Any] = {
-            "trainrun": input_record(self._run.path),
-            "annotations": [
-                {"path": str(path), "classes": dict(each.classes), "remarks": list(each.remarks)}
-                for path, each in self._parts.opened.items()
-            ],
-        }
-        for split, values in found.items():
-            # JSON has neither NaN nor infinities (RFC 8259, section 6).
-            inputs[_RECORDED[split]] = {name: each if math.isfinite(each) else None for name, each in values.items()}
-        files = [{"file": file.name} for file in sorted(folder.iterdir())]
-        (folder / RECORD).write_text(
-            json.dumps(run_record(inputs, nodes, files, []), indent=2) + "\n", encoding="utf-8"
-        )
-
     def _print(self, found: Mapping[str, float | None], split: str) -> None:
         if found:
             rows = [(name, _number(value)) for name, value in found.items()]
@@ -308,23 +247,3 @@ def _numbers(recorded: object) -> dict[str, float | None]:
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None or math.isnan(value) else f"{value:.6g}"
-
-
-class _Lines:
-    """Prints a line about an epoch now and then, and about the last one: losses, and the first metric of each node."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._printed = -_SECONDS_BETWEEN_LINES
-
-    def __call__(self, row: "Row") -> None:
-        number = int(row["epoch"])
-        if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_LINES:
-            return
-        self._printed = time.monotonic()
-        firsts: dict[str, str] = {}
-        for name in row:
-            if name not in {"epoch", "lr"} and not name.startswith("train/"):
-                firsts.setdefault(name.partition("/")[0], name)
-        values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
-        report(f"Epoch {number} of {self._epochs}: {values}")

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,6 +17,8 @@ from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE
 
 HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 """Settings of the outermost commands; those below have them too."""
+
+_BYTES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -84,6 +87,27 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is no number that can be reached.", param, ctx)
         return number
+
+
+def number_of_bytes(value: str, parameter: click.Parameter) -> int:
+    """Return what somebody means by a size such as 2GB.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    return int(measured(value, r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", _BYTES, "size such as 2GB or 500MB", parameter))
+
+
+def measured(value: str, pattern: str, units: Mapping[str, int], what: str, parameter: click.Parameter) -> float:
+    """Return a number times what its unit, of which the first letter tells, is worth.
+
+    Raises:
+        click.BadParameter: It is no such number.
+    """
+    found = re.fullmatch(pattern, value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"'{value}' is no {what}.", param=parameter)
+    return float(found[1]) * units[found[2]]
 
 
 def path_option(

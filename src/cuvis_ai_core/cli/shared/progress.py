@@ -1,13 +1,12 @@
-"""What happens to plugins and nodes, while it happens: live on a terminal, plain lines elsewhere; all on stderr."""
+"""What is under way, while it happens: live on a terminal, plain lines elsewhere; all on stderr."""
 
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from cuvis_ai_hookspecs import hookimpl
@@ -15,12 +14,9 @@ from cuvis_ai_hookspecs import hookimpl
 from cuvis_ai_core._printable_text import duration, shown_in_line
 from cuvis_ai_core.cli.shared.log_lines import QUIET
 from cuvis_ai_core.cli.shared.output import tell
-from cuvis_ai_core.errors import PluginsLoadError
-from cuvis_ai_core.plugins.plugin_info import PluginState
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
 
     from cuvis_ai_core.registry import NodeRegistry
 
@@ -29,84 +25,13 @@ logger = logging.getLogger(__name__)
 _LINE_EVERY: Final = 10.0
 """Seconds between two lines about tiles where there is no terminal."""
 
-_ENDS: Final = frozenset({PluginState.ACTIVE, PluginState.FAILED})
-_BRIEF: Final = frozenset(
-    {PluginState.CACHED, PluginState.PATH_RESOLVED, PluginState.IMPORTING, PluginState.REGISTERED}
-)
-"""States that pass in a moment: a log does not need a line for each."""
-
-
-def load_plugins(registry: "NodeRegistry", manifest: Path, *names: str) -> None:
-    """Load the plugins of a manifest, all or those named, and show what happens.
-
-    Raises:
-        ManifestError: The manifest cannot be read.
-        LockError: Its lock file cannot be read, or differs from it.
-        PluginLoadError: A plugin that is named failed.
-        PluginsLoadError: Some plugins failed.
-    """
-    with plugin_progress() as display:
-        registry.register_hooks(display)
-        try:
-            registry.load_plugins(manifest, only=names or None)
-        except PluginsLoadError as error:
-            if names:
-                # Whoever names plugins gets the error of one, not a group.
-                raise next(iter(error.failed.values())) from error
-            raise
-
-
-def load_named(
-    registry: "NodeRegistry", pipeline: Any, folders: Sequence[Path], data_module: str | None = None
-) -> None:
-    """Load the plugins that a pipeline names, by their manifests in folders, and show what happens.
-
-    The catalogue itself is left out where it is installed: its classes are known by their full paths.
-
-    Args:
-        registry: Which is to have them.
-        pipeline: The content of a pipeline file, or its model.
-        folders: Folders with a manifest for each plugin.
-        data_module: A data module, whose plugin is loaded too where it is not installed.
-
-    Raises:
-        ManifestError: There is no manifest of a plugin, or it cannot be read.
-        PluginLoadError: A plugin failed.
-    """
-    from cuvis_ai_core.plugins.manifest_folders import needed_plugins
-
-    found = needed_plugins(
-        pipeline, folders, None if data_module and registry.data_module(data_module) else data_module
-    )
-    with plugin_progress() as display:
-        registry.register_hooks(display)
-        for name, manifest in found.items():
-            registry.load_plugin(name, manifest)
-
-
-@contextmanager
-def plugin_progress() -> Iterator["PlainLines | LiveLines"]:
-    """Have an observer of the hook `cuvis_ai_plugin_state` that shows the states of plugins on stderr."""
-    lines: PlainLines | LiveLines = PlainLines()
-    if is_silent():
-        lines.stop()
-    elif _is_live():
-        from rich.console import Console
-
-        lines = LiveLines(Console(stderr=True))
-    try:
-        yield lines
-    except KeyboardInterrupt as error:
-        error.add_note("What was fetched and built until then is kept in the plugin cache.")
-        raise
-    finally:
-        lines.stop()
+_SECONDS_BETWEEN_EPOCHS: Final = 2.0
 
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Show that something is under way."""
-    if not _is_live():
+    if not is_live():
         report(text)
         yield
         return
@@ -115,28 +40,28 @@ def working(text: str) -> Iterator[None]:
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(shown_in_line(text)), spinner=_spinner(console)):
+    with console.status(Text(shown_in_line(text)), spinner=spinner(console)):
         yield
 
 
 @contextmanager
 def status_line() -> Iterator[Callable[[str], None] | None]:
     """Have a line on a terminal that is replaced again and again; None where there is no terminal."""
-    if not _is_live():
+    if not is_live():
         yield None
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(""), spinner=_spinner(console)) as status:
+    with console.status(Text(""), spinner=spinner(console)) as status:
         yield lambda text: status.update(Text(shown_in_line(text)))
 
 
 @contextmanager
 def running(registry: "NodeRegistry", text: str) -> "Iterator[TileDisplay]":
     """Show that pipelines of a registry run, on a terminal with the node that is at work; tiles are told besides."""
-    if not _is_live():
+    if not is_live():
         report(text)
         yield TileDisplay(text, report, every=_LINE_EVERY)
         return
@@ -144,7 +69,7 @@ def running(registry: "NodeRegistry", text: str) -> "Iterator[TileDisplay]":
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(shown_in_line(text)), spinner=_spinner(console)) as status:
+    with console.status(Text(shown_in_line(text)), spinner=spinner(console)) as status:
 
         def show(shown: str) -> None:
             status.update(Text(shown_in_line(shown)))
@@ -213,66 +138,29 @@ class TileDisplay:
         self._show(f"{self._text}: tile {done} of {total}, {duration(left)} to go")
 
 
-class PlainLines:
-    """Prints one line per state that takes its time, and per end."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-
-    @hookimpl
-    def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
-        """Print a line."""
-        if not self._stopped and state not in _BRIEF:
-            tell(f"{plugin}: {state} {detail}".rstrip())
-
-    def stop(self) -> None:
-        """Show no more: that plugins are unloaded in the end is of no interest."""
-        self._stopped = True
-
-
-class LiveLines:
-    """Keeps one line per plugin on a terminal, with a spinner while something happens.
+class EpochLines:
+    """Says in a line what an epoch gave, now and then and of the last one: losses, and the first metric of each node.
 
     Args:
-        console: The terminal.
+        epochs: How many there are.
     """
 
-    def __init__(self, console: "Console") -> None:
-        from rich.progress import Progress, SpinnerColumn, TextColumn
-        from rich.table import Column
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._printed = -_SECONDS_BETWEEN_EPOCHS
 
-        def cell(field: str) -> TextColumn:
-            # Names and details are said by hosts and plugins: `[red]` is no mark-up.
-            return TextColumn(field, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-
-        self._progress = Progress(
-            SpinnerColumn(_spinner(console)),
-            cell("{task.description}"),
-            cell("{task.fields[state]}"),
-            cell("{task.fields[detail]}"),
-            console=console,
-            # Standard output is lent to standard error already, by `only_results_on_stdout`.
-            redirect_stdout=False,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._stopped = False
-
-    @hookimpl
-    def cuvis_ai_plugin_state(self, plugin: str, state: str, detail: str) -> None:
-        """Change the line of a plugin."""
-        if self._stopped:
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Say it of an epoch, if it is time to."""
+        number = int(row["epoch"])
+        if number < self._epochs and time.monotonic() - self._printed < _SECONDS_BETWEEN_EPOCHS:
             return
-        if plugin not in self._tasks:
-            self._progress.start()
-            self._tasks[plugin] = self._progress.add_task(shown_in_line(plugin), total=1, state="", detail="")
-        self._progress.update(
-            self._tasks[plugin], state=str(state), detail=shown_in_line(detail), completed=int(state in _ENDS)
-        )
-
-    def stop(self) -> None:
-        """Leave the last lines where they are, and show no more."""
-        self._stopped = True
-        self._progress.stop()
+        self._printed = time.monotonic()
+        firsts: dict[str, str] = {}
+        for name in row:
+            if name not in {"epoch", "lr"} and not name.startswith("train/"):
+                firsts.setdefault(name.partition("/")[0], name)
+        values = ", ".join(f"{name} {row[name]:.4g}" for name in firsts.values())
+        report(f"Epoch {number} of {self._epochs}: {values}")
 
 
 def report(text: str) -> None:
@@ -288,11 +176,13 @@ def is_silent() -> bool:
     return ctx is not None and bool(ctx.meta.get(QUIET) or logger.isEnabledFor(logging.INFO))
 
 
-def _is_live() -> bool:
+def is_live() -> bool:
+    """Tell whether progress is shown on a terminal, where lines are replaced."""
     # As `rich` decides it, which takes its time to import (`Console.is_dumb_terminal`).
     return not is_silent() and sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
-def _spinner(console: "Console") -> str:
+def spinner(console: "Console") -> str:
+    """Return the name of rich's spinner that a terminal can show."""
     # The dots are signs of braille, which other encodings lack.
     return "dots" if console.encoding.startswith("utf") else "line"
