@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuvis_ai_core.data.formats.variable_choice import Variable, axes_of, choose, listed
+from cuvis_ai_core.data.formats.axis_order import axes_of
+from cuvis_ai_core.data.formats.variable_choice import Variable, choose, listed
 from cuvis_ai_core.errors import CubeError
 
 FILE = Path("scene.h5")

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuvis_ai_core.data.formats.band_lists import attribute_lists, bands_of, list_lengths
 
+from cuvis_ai_core.data.formats.band_wavelengths import attribute_lists, bands_of, list_lengths
 from cuvis_ai_core.data.formats.variable_choice import Variable
 
 NM = [400.0, 500.0, 700.0]
