@@ -134,6 +134,14 @@ def test_runs(tmp_path_factory: pytest.TempPathFactory, pixels: list[bool], *, c
     assert np.array_equal(open_annotations(path).mask(CUBE), drawn * 2)
 
 
+def test_empty_runs_are_read(coco: Save) -> None:
+    """A text may have a run of no pixels among others, as the one that tools write of a list has."""
+    runs = coco_masks.frPyObjects({"size": [4, 6], "counts": [4, 2, 0, 2, 16]}, 4, 6)
+    outline = {"size": [4, 6], "counts": runs["counts"].decode()}
+    mask = open_annotations(coco({"category_id": 3, "segmentation": outline})).mask(CUBE)
+    assert mask.T.tolist() == [[0] * 4, [3] * 4, *([[0] * 4] * 4)]
+
+
 def test_image_by_name_or_number(coco: Save) -> None:
     """In a file of several cubes an image belongs to that of its number; it may have no annotations."""
     images = [{"id": number, "file_name": name, "height": 4, "width": 6} for number, name in enumerate("ab")]
@@ -404,11 +412,11 @@ def _png(width: int, height: int, *, depth: int, kind: int, rows: bytes) -> byte
         ([[0, 0, 1, 1]], "is no outline"),
         ([["0", 0, 1, 1, 2, 2]], "is no outline"),
         ({"size": [6, 4], "counts": [24]}, r"size is \[6, 4\], its image \[4, 6\]"),
-        ({"size": [4, 6], "counts": [20]}, "no runs that add up to 4 x 6 pixels"),
-        ({"size": [4, 6], "counts": [-1, 25]}, "no runs that add up"),
-        ({"size": [4, 6], "counts": None}, "no runs that add up"),
-        ({"size": [4, 6], "counts": "zzzz"}, "cannot be drawn: Invalid RLE"),
-        ({"size": [4, 6], "counts": "5"}, "counts do not cover 4 x 6 pixels"),
+        ({"size": [4, 6], "counts": [20]}, r"annotations\[0\].segmentation: The runs have 20 pixels together"),
+        ({"size": [4, 6], "counts": [-1, 25]}, "neither a text nor a list of integers from 0"),
+        ({"size": [4, 6], "counts": None}, "neither a text nor a list"),
+        ({"size": [4, 6], "counts": "zzzz"}, "Runs of pixels are"),
+        ({"size": [4, 6], "counts": "5"}, "The runs have 5 pixels together, and the picture 4 x 6 = 24"),
     ],
 )
 def test_wrong_outlines(coco: Save, segmentation: Any, says: str) -> None:

@@ -18,6 +18,7 @@ from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared, refuse_unmatched
 from cuvis_ai_core.data.labels.mask_colours import BACKGROUND_NAMES
 from cuvis_ai_core.data.labels.png_masks import Mask, check_size
+from cuvis_ai_core.data.rle import coco_rle_decode
 from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -196,22 +197,28 @@ class CocoAnnotations:
 
     def _draw(self, annotation: Mapping[str, Any], place: str, height: int, width: int) -> NDArray[np.uint8]:
         outline, coco = annotation.get("segmentation"), _pycocotools(self._path)
+        if isinstance(outline, Mapping):
+            return self._of_runs(outline, place, height, width)
+        polygons = self._polygons(outline, place)
         try:
-            if isinstance(outline, Mapping):
-                runs = self._runs(coco, outline, place, height, width)
-            else:
-                runs = coco.merge(coco.frPyObjects(self._polygons(outline, place), height, width))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its arrays come by a protocol that NumPy calls old
-                drawn: NDArray[np.uint8] = coco.decode(runs)
-        except AnnotationError:
-            raise
+                drawn: NDArray[np.uint8] = coco.decode(coco.merge(coco.frPyObjects(polygons, height, width)))
         except (ValueError, TypeError) as error:
             raise self._error(f"{place}.segmentation cannot be drawn: {error}.") from error
-        # pycocotools decodes runs that do not add up without a word.
-        if isinstance(outline, Mapping) and coco.encode(np.asfortranarray(drawn))["counts"] != runs["counts"]:
-            raise self._error(f"{place}.segmentation.counts do not cover {height} x {width} pixels.")
         return drawn
+
+    def _of_runs(self, outline: Mapping[str, Any], place: str, height: int, width: int) -> NDArray[np.uint8]:
+        size, counts = outline.get("size"), outline.get("counts")
+        if size != [height, width]:
+            raise self._error(f"{place}.segmentation.size is {size}, its image {[height, width]}.")
+        whole = isinstance(counts, list) and all(type(each) is int and each >= 0 for each in counts)
+        if not whole and not isinstance(counts, str):
+            raise self._error(f"{place}.segmentation.counts are neither a text nor a list of integers from 0.")
+        try:
+            return coco_rle_decode({"size": size, "counts": counts})
+        except AnnotationError as error:
+            raise self._error(f"{place}.segmentation: {error.message}") from error
 
     def _polygons(self, outline: object, place: str) -> list[list[float]]:
         polygons = outline if isinstance(outline, list) else []
@@ -226,21 +233,6 @@ class CocoAnnotations:
                 f"{place}.segmentation is an outline of {length:.0f} pixels; the limit is {_LONGEST_OUTLINE}."
             )
         return whole
-
-    def _runs(
-        self, coco: ModuleType, outline: Mapping[str, Any], place: str, height: int, width: int
-    ) -> dict[str, Any]:
-        counts = outline.get("counts")
-        if outline.get("size") != [height, width]:
-            raise self._error(f"{place}.segmentation.size is {outline.get('size')}, its image {[height, width]}.")
-        if isinstance(counts, str):
-            # As bytes, which `encode` answers too: the two are compared.
-            return {"size": [height, width], "counts": counts.encode()}
-        whole = isinstance(counts, list) and all(type(each) is int and each >= 0 for each in counts)
-        if not whole or sum(counts or ()) != height * width:
-            raise self._error(f"{place}.segmentation.counts are no runs that add up to {height} x {width} pixels.")
-        runs: dict[str, Any] = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-        return runs
 
     def _number(self, entry: object, key: str, place: str) -> int:
         value = entry.get(key) if isinstance(entry, dict) else None
