@@ -2,7 +2,7 @@
 
 A block is a file below `/dev/shm` that its owner keeps locked. Whoever finds one that nobody has locked removes it: its
 owner ended, however that was. Fresh memory costs ten times as much as memory that was used before, so an owner keeps
-its blocks. What somebody else owns is copied out, never mapped on the server: its owner could take it away meanwhile.
+its blocks. What somebody else owns is read by `foreign_blocks`.
 """
 
 import mmap

@@ -1,4 +1,8 @@
-"""Blocks of shared memory that somebody else owns: copied out, or mapped where their owner is trusted."""
+"""Blocks of shared memory that somebody else owns, as this process reads them.
+
+A server copies them out and never maps them: their owner could take them away meanwhile. A client, which trusts its
+server, maps them.
+"""
 
 import mmap
 import os
