@@ -7,12 +7,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server import open_sessions
 from cuvis_ai_core.grpc.server.open_sessions import Sessions
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 
 
 def test_a_session_is_closed_once(stub: Any, refused: Callable[..., Any]) -> None:
@@ -193,6 +196,26 @@ def test_what_else_is_done_now_and_then_may_fail() -> None:
     sessions.start()
     assert all(done.acquire(timeout=30) for _ in range(2))
     sessions.close_all()
+
+
+def test_who_asks_for_a_training_waits_for_nobody(tmp_path: Path, connect: Callable[..., Any]) -> None:
+    """Neither for the session's other calls, nor for a place to work; all else does."""
+    with Server(Settings(port=0, workers=1, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        number = stub.CreateSession().session_id
+
+        def ask() -> None:
+            assert stub.GetTrainStatus(session_id=number, timeout=60).latest_progress.status == 0
+            assert not stub.StopTrain(session_id=number, timeout=60).accepted
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.ListLoadedPlugins(session_id=number, timeout=0.05)
+            assert caught.value.code().name == "DEADLINE_EXCEEDED"
+
+        with server.service.sessions.get(number).turn():
+            ask()
+        with server.service.working:
+            ask()
+        assert list(stub.ListLoadedPlugins(session_id=number).plugins) == []
 
 
 def test_a_session_that_is_closed_while_a_call_runs_is_freed_after_it() -> None:

@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import save_file
 
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.call_context import Service
@@ -272,29 +273,52 @@ def test_checkpoints_stay_in_the_folder_of_the_results(
         )
 
 
-@pytest.mark.slow
 def test_a_saved_trainrun_comes_back_in_a_new_session(
     stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
 ) -> None:
     """With its plugins, its pipeline and its weights; an unknown file is NOT_FOUND."""
     set_config(stub, learner, pipeline=CENTRE, data={"cubes": [str(scenes / "*.npz")]})
-    list(stub.Train(session_id=learner, trainer_type=STATISTICAL))
+    before = server.service.sessions.get(learner).pipeline
+    before.nodes["centre"].mean = np.arange(4.0)
     saved = stub.SaveTrainRun(session_id=learner, trainrun_path=str(scenes / "saved"), save_weights=True)
-    assert Path(saved.trainrun_path).is_file()
-    assert Path(saved.weights_path).is_file()
+    assert saved.trainrun_path == str(scenes / "saved.yaml")
+    assert saved.pipeline_path == str(scenes / "saved.pipeline.yaml")
+    assert saved.weights_path == str(scenes / "saved.pipeline.safetensors")
+    names = {"saved.yaml", "saved.plugins.yaml", "saved.pipeline.yaml", "saved.pipeline.safetensors"}
+    assert {each.name for each in scenes.glob("saved*")} == names
     restored = stub.RestoreTrainRun(trainrun_path=saved.trainrun_path)
     assert restored.session_id != learner
     assert json.loads(restored.trainrun.config_bytes)["name"] == "run"
-    means = [
-        server.service.sessions.get(each).pipeline.nodes["centre"].mean.tolist()
-        for each in (learner, restored.session_id)
-    ]
-    assert means[0] == means[1]
+    new = server.service.sessions.get(restored.session_id)
+    assert new.pipeline.nodes["centre"].mean.tolist() == [0, 1, 2, 3]
+    assert (new.search_paths, [*new.plugins], new.trainrun.name) == ([], ["centre"], "run")
     stub.CloseSession(session_id=restored.session_id)
     count = len(server.service.sessions)
     refused("NOT_FOUND", stub.RestoreTrainRun, trainrun_path="absent.yaml")
     assert len(server.service.sessions) == count
     assert stub.RestoreTrainRun(trainrun_path=saved.trainrun_path, session_id=learner).session_id == learner
+    assert server.service.sessions.get(learner).pipeline is not before
+
+
+def test_weights_are_saved_and_taken_with_a_trainrun_as_asked_for(
+    stub: Any, learner: str, server: Any, scenes: Path, refused: Callable[..., Any]
+) -> None:
+    """None are saved unless they are asked for, other ones may be named, and without `strict` what fits is taken."""
+    set_config(stub, learner, pipeline=CENTRE, data={"cubes": [str(scenes / "*.npz")]})
+    held = server.service.sessions.get(learner)
+    held.pipeline.nodes["centre"].mean = np.arange(4.0)
+    saved = stub.SaveTrainRun(session_id=learner, trainrun_path=str(scenes / "bare.yml"))
+    assert (saved.trainrun_path, saved.weights_path) == (str(scenes / "bare.yml"), "")
+    assert {each.name for each in scenes.glob("bare*")} == {"bare.yml", "bare.plugins.yaml", "bare.pipeline.yaml"}
+    again = {"trainrun_path": saved.trainrun_path, "session_id": learner}
+    stub.RestoreTrainRun(**again)
+    assert held.pipeline.nodes["centre"].mean.tolist() == [0, 0, 0, 0]
+    save_file({"centre.mean": np.ones(4), "other.mean": np.ones(4)}, scenes / "more.safetensors")
+    refused("INVALID_ARGUMENT", stub.RestoreTrainRun, weights_path="more.safetensors", **again)
+    refused("NOT_FOUND", stub.RestoreTrainRun, weights_path="absent.safetensors", **again)
+    stub.RestoreTrainRun(weights_path="more.safetensors", strict=False, **again)
+    assert held.pipeline.nodes["centre"].mean.tolist() == [1, 1, 1, 1]
+    assert held.search_paths == []
 
 
 @pytest.fixture
