@@ -17,6 +17,8 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.messages.zero_copy_inference import read_inference, write_inference
+from cuvis_ai_core.grpc.server.server import Server
+from cuvis_ai_core.grpc.server.settings import Settings
 from cuvis_ai_core.pipeline.pipeline import Pipeline
 
 PIPELINE: dict[str, Any] = {
@@ -288,6 +290,34 @@ def test_profiling_counts_what_ran_while_it_was_on(stub: Any, session: str) -> N
     stub.SetProfiling(session_id=session, enabled=False, reset=True)
     stub.Inference(session_id=session, inputs=batch(stub))
     assert not stub.GetProfilingSummary(session_id=session).node_stats
+
+
+def test_times_are_told_of_the_stage_that_is_asked_for(stub: Any, session: str, refused: Callable[..., Any]) -> None:
+    """And of all where none is; what cannot be left out changes nothing."""
+    load(stub, session)
+    stub.SetProfiling(session_id=session, enabled=True)
+    stub.Inference(session_id=session, inputs=batch(stub))
+    refused("INVALID_ARGUMENT", stub.SetProfiling, session_id=session, enabled=False, skip_first_n=-1)
+    stub.Inference(session_id=session, inputs=batch(stub))
+    for stage, count in ((0, 2), (4, 2), (1, 0)):
+        stats = stub.GetProfilingSummary(session_id=session, stage=stage).node_stats
+        assert [each.count for each in stats if each.node_name == "selector"] == [count] * bool(count)
+
+
+def test_outputs_that_are_too_large_for_a_message_are_refused(
+    tmp_path: Path, connect: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
+    """With what to do, before they are put together; those that are named fit."""
+    nodes = [{"name": name, "class_name": "MinMaxNormalizer"} for name in ("first", "second")]
+    graph = {"nodes": nodes, "edges": [{"source": "first.cube", "target": "second.cube"}]}
+    inputs = messages().InputBatch(cube=tensor(CUBE))
+    with Server(Settings(port=0, max_message=10_000, working_directory=tmp_path)) as server:
+        stub = connect(server.address)
+        session = stub.CreateSession().session_id
+        load(stub, session, graph)
+        error = refused("RESOURCE_EXHAUSTED", stub.Inference, session_id=session, inputs=inputs)
+        assert "in output_specs" in error.details()
+        assert stub.Inference(session_id=session, inputs=inputs, output_specs=["second.cube"]).outputs
 
 
 def test_the_graph_is_drawn_as_asked_for_or_refused(
