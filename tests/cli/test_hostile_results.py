@@ -20,7 +20,7 @@ from cuvis_ai_core.pipeline import Pipeline
 from cuvis_ai_core.plugins.bundle.local_files import files_below
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.run_record import for_results, run_record
-from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
+from cuvis_ai_core.training.metrics_csv import write_matrix, write_metrics
 
 Run = Callable[..., Any]
 

@@ -4,7 +4,6 @@ Importing this module imports torch and Lightning.
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from cuvis_ai_core.errors import CuvisError
-from cuvis_ai_core.training.metrics_files import Row
-from cuvis_ai_core.training.monitored_metric import LOSSES, TRAIN
+from cuvis_ai_core.training.metrics_csv import Row, epoch_row
 from cuvis_ai_core.training.resume_checkpoint import RESUME, put_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -59,11 +57,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Remember, tell and save."""
-        # NaN is no JSON, and in a table it would look like a measure.
-        values = {name: value for name, value in pl_module.values.items() if math.isfinite(value)}
-        losses = {name: values.pop(name) for name in LOSSES if name in values}
-        ours = sorted(values.items(), key=lambda item: item[0].startswith(TRAIN))
-        row = {"epoch": trainer.current_epoch + 1, "lr": self._rate, **losses, **dict(ours)}
+        row = epoch_row(trainer.current_epoch + 1, self._rate, pl_module.values)
         self.history.append(row)
         self._stopped = trainer.should_stop
         if self._observer is not None:

@@ -17,7 +17,7 @@ from cuvis_ai_core.training.cross_process_gradients import refuse_gradients_from
 from cuvis_ai_core.training.epochs import AS_THEY_COME, Reading
 from cuvis_ai_core.training.evaluation import pooled
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
-from cuvis_ai_core.training.metrics_files import Row
+from cuvis_ai_core.training.metrics_csv import Row
 from cuvis_ai_core.training.monitored_metric import in_our_words
 from cuvis_ai_core.training.named_nodes import check_node
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cuvis_ai_core.training.gradient_trainer import GradientTrainer
-    from cuvis_ai_core.training.metrics_files import Row
+    from cuvis_ai_core.training.metrics_csv import Row
 
 
 class Fit:

@@ -24,7 +24,7 @@ from cuvis_ai_core.cli.shared.progress import report
 from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights.torch_file import savable
 from cuvis_ai_core.pipeline.weights.weights_file import write_weights
-from cuvis_ai_core.training.metrics_files import write_metrics
+from cuvis_ai_core.training.metrics_csv import write_metrics
 from cuvis_ai_core.training.resume_checkpoint import CONFIGURATION, RESUME, is_as_written
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.training.gradient_trainer import GradientTrainer
-    from cuvis_ai_core.training.metrics_files import Row
+    from cuvis_ai_core.training.metrics_csv import Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
 

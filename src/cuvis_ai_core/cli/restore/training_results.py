@@ -14,13 +14,13 @@ from cuvis_ai_core.pipeline.file.writer import to_yaml
 from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.run_record import RECORD, for_results, input_record, run_record
 from cuvis_ai_core.training.metric_pooling import Pool
-from cuvis_ai_core.training.metrics_files import write_matrix, write_metrics
+from cuvis_ai_core.training.metrics_csv import write_matrix, write_metrics
 from cuvis_ai_core.training.metrics_pictures import draw_losses, draw_matrix
 from cuvis_ai_core.training.trainrun_pipeline import PIPELINE_FILE, PUBLISHED_FOLDER, TRAINRUN
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
-    from cuvis_ai_core.training.metrics_files import Row
+    from cuvis_ai_core.training.metrics_csv import Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
 METRICS: Final = "metrics.csv"

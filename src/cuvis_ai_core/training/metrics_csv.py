@@ -1,7 +1,8 @@
-"""What a training came to, in tables on disk: its epochs, and its confusion matrices."""
+"""What a training came to as CSV: `metrics.csv` with a row for each epoch, and confusion matrices."""
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,10 +11,26 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core._atomic_writes import write_atomic
 from cuvis_ai_core._printable_text import in_cell
+from cuvis_ai_core.training.monitored_metric import LOSSES, TRAIN
 
 Row: TypeAlias = dict[str, float]
 """What an epoch came to: `epoch`, `lr`, `train_loss`, `val_loss`; `<node>/<metric>` of validation, and the same with
 `train/` before it of training."""
+
+
+def epoch_row(epoch: int, rate: float, values: Mapping[str, float]) -> Row:
+    """Return what an epoch came to, as a row of `metrics.csv`: losses first, metrics of training last.
+
+    Args:
+        epoch: Its number, from 1.
+        rate: The learning rate at its start.
+        values: What was reported; what is not a number is left out.
+    """
+    # NaN is no JSON, and in a table it would look like a measure.
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    losses = {name: finite.pop(name) for name in LOSSES if name in finite}
+    ours = sorted(finite.items(), key=lambda item: item[0].startswith(TRAIN))
+    return {"epoch": epoch, "lr": rate, **losses, **dict(ours)}
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
