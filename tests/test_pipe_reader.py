@@ -49,13 +49,13 @@ def test_lines_are_heard_when_they_are_whole(pipe: Callable[..., Pipe]) -> None:
     """However they came through the pipe, without what steers a terminal, or a password in an address."""
     heard: list[str] = []
     through = pipe(heard=heard.append)
-    for part in (b"on", b"e\r\ntw", b"o\x1b[1m\n\nhttps://me:secret@host/x\nrest"):
+    for part in (b"on", b"e\r\ntw", b"o\x1b[1m\n\nhttps://me:secret@host/x\n\xffrest"):
         through.write(part)
     whole = through.close()
     assert heard[:3] == ["one", "two?[1m", ""]
     assert "secret" not in heard[3]
     assert len(heard) == 4
-    assert whole.endswith("\nrest")
+    assert whole.endswith("\n\ufffdrest")
 
 
 def test_of_a_line_without_end_the_last_part_is_kept(pipe: Callable[..., Pipe]) -> None:

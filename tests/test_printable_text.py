@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core._printable_text import shown_size
+from cuvis_ai_core._printable_text import in_cell, shown, shown_in_line, shown_size
 from cuvis_ai_core.data import Cube
 
 formatters = pytest.importorskip("IPython.core.formatters")
@@ -74,7 +74,42 @@ def test_a_cube_is_shown_in_false_colour_with_a_slider_where_there_can_be_one(
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"),
+    ("text", "written"),
+    [
+        ("\x1b[1m\x00\x7f\x9b", r"\x1b[1m\x00\x7f\x9b"),
+        ("a\rb", r"a\rb"),
+        ("\u202eabc\u200b\ufeff\ud800", r"\u202eabc\u200b\ufeff\ud800"),
+        ("\U000e0041", r"\U000e0041"),
+        ("Größe 3 µm ✓ \xa0", "Größe 3 µm ✓ \xa0"),
+    ],
+)
+def test_what_steers_is_written_out(text: str, written: str) -> None:
+    """By its number; letters stay, and so do ends of lines but in a line."""
+    assert shown(text) == shown_in_line(text) == written
+    assert shown(f"a\n\t{text}") == f"a\n\t{written}"
+    assert shown_in_line(f"a\n\t{text}") == rf"a\n\t{written}"
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@a", "'@a"),
+        ("a=b", "a=b"),
+        ("a\nb", r"a\nb"),
+        (-1.5, -1.5),
+        (None, None),
+    ],
+)
+def test_cells_are_not_computed(value: object, cell: object) -> None:
+    """A text that a spreadsheet would take for a formula is told as a text; numbers stay numbers."""
+    assert in_cell(value) == cell
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
     [
         (0, "0 bytes"),
         (1023, "1023 bytes"),
@@ -82,12 +117,13 @@ def test_a_cube_is_shown_in_false_colour_with_a_slider_where_there_can_be_one(
         (1536, "1.5 KiB"),
         (1024**2, "1 MiB"),
         (1024**3 - 1024**2, "1.02e+03 MiB"),
+        (1024**3, "1 GiB"),
         (3 * 1024**3 // 2, "1.5 GiB"),
     ],
 )
-def test_sizes_for_people(size: int, shown: str) -> None:
+def test_sizes_for_people(size: int, text: str) -> None:
     """In the largest unit of which there is one."""
-    assert shown_size(size) == shown
+    assert shown_size(size) == text
 
 
 def test_the_slider_shows_the_band_that_is_chosen() -> None:
