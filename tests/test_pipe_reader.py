@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -56,6 +57,17 @@ def test_lines_are_heard_when_they_are_whole(pipe: Callable[..., Pipe]) -> None:
     assert "secret" not in heard[3]
     assert len(heard) == 4
     assert whole.endswith("\n\ufffdrest")
+
+
+def test_a_progress_bar_is_heard_while_it_grows(pipe: Callable[..., Pipe]) -> None:
+    """It is written over itself, and has no line feed until it ends."""
+    heard: SimpleQueue[str] = SimpleQueue()
+    through = pipe(heard=heard.put)
+    for part in (b"begun\r\n\r10%", b"\r20%\r", b"\r30%"):
+        through.write(part)
+    assert [heard.get(timeout=30) for _ in range(3)] == ["begun", "10%", "20%"]
+    assert through.close() == "begun\n\n10%\n20%\n30%"
+    assert heard.empty()
 
 
 def test_of_a_line_without_end_the_last_part_is_kept(pipe: Callable[..., Pipe]) -> None:

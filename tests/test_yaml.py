@@ -63,6 +63,8 @@ def test_what_is_written_is_read_again(value: object) -> None:
         ("---\n---\n", 2, "a second document"),
         ("a:\n\tb: 1\n", 2, "a tab indents this line"),
         ("  \ta: 1\n", 1, "a tab indents this line"),
+        ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> theirs\n", 2, "git left '<<<<<<<' there"),
+        ("a: 1\nb: 2\nb: 3\n>>>>>>> theirs\n", 4, "git left '>>>>>>>' there"),
         ("a: 1\nb: c: d\n", 2, "put text that holds ': ' in quotes"),
         ("a: 1\nb\n", 2, "a key without ':'"),
         ("a: 1\nb: 'x\nc: 3\n", 2, "a quotation mark that is never closed"),

@@ -1,6 +1,7 @@
 """What a program writes, read as it writes it, and kept as far as that is wanted."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -62,9 +63,12 @@ class PipeReader(threading.Thread):
 
     def _tell(self, data: bytes, heard: Callable[[str], None]) -> None:
         *lines, rest = (bytes(self._line) + data).split(b"\n")
-        self._line = bytearray(rest[-_LONGEST_LINE:])
-        for line in lines:
-            heard(redact(_readable(line.removesuffix(b"\r"))))
+        # A progress bar is written over itself, and has no line feed until it ends.
+        *written, last = _overwritten(rest)
+        # The end of a line may be two signs.
+        self._line = bytearray((last + b"\r" * rest.endswith(b"\r"))[-_LONGEST_LINE:])
+        for line in [*(part for whole in lines for part in _overwritten(whole)), *written]:
+            heard(redact(_readable(line)))
 
     def read(self, until: float) -> str:
         """Return what was written, once no more is to come or time is up, without what would steer a terminal."""
@@ -72,6 +76,11 @@ class PipeReader(threading.Thread):
         return _readable(bytes(self._data))
 
 
+def _overwritten(line: bytes) -> list[bytes]:
+    """Return what was written in a line, one over the other."""
+    return [each for each in line.split(b"\r") if each] or [b""]
+
+
 def _readable(data: bytes) -> str:
-    text = data.decode(errors="replace")
-    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text.replace("\r\n", "\n"))
+    text = re.sub(r"\r*\n|\r+", "\n", data.decode(errors="replace"))
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)

@@ -54,6 +54,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        from cuvis_ai_core._merge_conflicts import conflict_in
+
+        if (conflict := conflict_in(text)) is None:
+            raise
+        # In the words of tomllib, which some readers of this look into.
+        raise ValueError(f"{conflict[0]} (at line {conflict[1]}, column 1)") from error
 
 
 def load_yaml(path: Path) -> "YamlDocument":

@@ -143,9 +143,13 @@ def parse_yaml(text: str, source: Path | None = None) -> YamlDocument:
         raise YamlError(message, line=line, path=source)
     try:
         root = _Composer(text).document()
-    except YamlError as error:
-        raise YamlError(error.message, line=error.line, path=source) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (YamlError, yaml.YAMLError, ValueError) as error:
+        from cuvis_ai_core._merge_conflicts import conflict_in
+
+        if (conflict := conflict_in(text)) is not None:
+            raise YamlError(conflict[0], line=conflict[1], path=source) from error
+        if isinstance(error, YamlError):
+            raise YamlError(error.message, line=error.line, path=source) from error
         message, found = _explain(error, text)
         if _PARSER_LIMIT in message:  # newer versions of the parser have a limit of their own
             message = _too_deep()

@@ -436,8 +436,12 @@ class NodeRegistry(PublishedRegistry, BuiltinNodes):
     def _declared(self, name: str) -> LoadedPlugin:
         declared = self._members.declared
         if name not in declared:
+            from cuvis_ai_core._nearest import did_you_mean
+
             raise PluginNotLoadedError(
-                f"No plugin '{name}' is loaded. Loaded plugins: {', '.join(declared) or 'none'}.", plugin=name
+                f"No plugin '{name}' is loaded. Loaded plugins: {', '.join(declared) or 'none'}."
+                + did_you_mean(name, declared),
+                plugin=name,
             )
         return declared[name]
 

@@ -1,5 +1,6 @@
 """What lies in the plugin cache is what was put there, or the next load says that it is not."""
 
+import errno
 import json
 import os
 import shutil
@@ -336,3 +337,20 @@ def test_what_somebody_removes_while_it_is_looked_at_was_not_altered(
     assert usable_source("echo", GitPlugin.model_validate(config), Store(cache)) is None
     assert not target.exists()
     assert not (cache / "echo@v1.0.0").exists()
+
+
+def test_a_stale_file_of_another_machine_was_removed(tmp_path: Path) -> None:
+    """A folder of a server (NFS) says so of what went while it was open; what is still there is another fault."""
+
+    def stale() -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    def removed() -> None:
+        tmp_path.joinpath("entry").rmdir()
+        stale()
+
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    with pytest.raises(OSError, match="Stale"):
+        altered_entries.unless_removed(entry, stale)
+    assert altered_entries.unless_removed(entry, removed) is None

@@ -516,6 +516,23 @@ def test_a_failed_observer_is_logged_with_its_traceback(
     assert record.exc_info[0] is KeyError
 
 
+def test_an_observer_that_fails_each_time_shows_its_traceback_once(
+    registry: NodeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Later failures at the same place are a line each; one at another place has its own traceback."""
+
+    def failing(node: str) -> None:
+        if len(caplog.records) == 2:
+            raise ValueError(node)
+        raise KeyError(node)
+
+    registry.register_hooks(plugin("cuvis_ai_node_started", failing), "broken")
+    for _ in range(4):
+        run(registry)
+    shown = [each.exc_info[0] if each.exc_info else None for each in caplog.records if each.levelno == logging.ERROR]
+    assert shown == [KeyError, None, ValueError, None]
+
+
 @pytest.mark.filterwarnings("ignore:.*PluginState is an old spelling:DeprecationWarning")
 def test_states_of_plugins_are_found_where_authors_were_told_to_import_them() -> None:
     """The old place has the same class, and nothing else."""

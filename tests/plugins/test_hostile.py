@@ -252,6 +252,33 @@ def test_a_host_that_breaks_off_or_talks_nonsense(
     registry.load_plugin("echo", {"repo": url, "tag": "v1", "provides": ECHO})
 
 
+@pytest.mark.parametrize(("times", "there"), [(2, True), (3, False)])
+def test_a_host_that_breaks_off_is_asked_again(
+    registry: NodeRegistry,
+    faulty: GitHost,
+    project_files: Callable[..., Files],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    times: int,
+    there: bool,  # noqa: FBT001
+) -> None:
+    """Twice, with a warning: a connection that was cut in the middle is there again, as a rule."""
+    url = faulty.add("x", project_files(), tag="v1")
+    faulty.fault, faulty.spared = "cut", 1
+    warning = logging.Logger.warning
+
+    def then_whole(self: logging.Logger, message: str, *arguments: object) -> None:
+        warning(self, message, *arguments)
+        faulty.spared, faulty.fault = 1, "" if caplog.text.count("broke off") == times else "cut"
+
+    monkeypatch.setattr(logging.Logger, "warning", then_whole)
+    if there:
+        registry.load_plugin("echo", {"repo": url, "tag": "v1", "provides": ECHO})
+    else:
+        assert "The host cannot be reached, or broke off." in failure(registry, url)
+        assert caplog.text.count("asked again") == 2
+
+
 def test_credentials_are_in_no_message_log_or_file(
     registry: NodeRegistry,
     project_files: Callable[..., Files],

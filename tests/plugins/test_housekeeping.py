@@ -12,7 +12,7 @@ import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.cache import entries_in_use
-from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune
+from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune, size_of
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
@@ -257,6 +257,27 @@ def test_what_was_used_longest_ago_is_pruned_until_the_rest_is_small_enough(
     assert prune(store, max_size=size) == []
     assert {each.plugin for each in prune(store, max_size=size - 1)} == {"older"}
     assert {each.plugin for each in prune(store, max_size=0)} == {"new", "old", "older"}
+
+
+def test_a_file_of_several_entries_counts_once(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path, tmp_path: Path
+) -> None:
+    """Installers link files: with the last of its names alone a file goes."""
+    (tmp_path / "large").write_bytes(bytes(10**6))
+    url = git_plugin()
+    for age, name in enumerate(("new", "old", "older")):
+        registry.load_plugin(name, entry(url))
+        registry.unload_plugin(name)
+        use_in_the_past(cache, name, days=age)
+        os.link(tmp_path / "large", cache / f"{name}@v1.0.0/large")
+    store = Store(cache)
+    size = size_of(entries(store))
+    assert 10**6 < size < 2 * 10**6
+    assert sum(each.size for each in entries(store)) > 3 * 10**6
+    assert prune(store, max_size=size) == []
+    assert {each.plugin for each in prune(store, max_size=size - 1)} == {"older"}
+    prune(store, max_size=10**6 - 1)
+    assert list(cache.glob("*/large")) == []
 
 
 def test_what_nobody_ever_used_counts_from_when_it_was_put_there(tmp_path: Path) -> None:

@@ -461,6 +461,7 @@ def test_loggers_have_public_names(two: tuple[NodeRegistry, NodeRegistry], caplo
     with caplog.at_level("INFO", logger="forms"):
         package(two[0]).logged()
     assert caplog.record_tuples == [("forms", logging.INFO, "from 1")]
+    assert "version1" in caplog.records[0].pathname  # which tells two versions apart
 
 
 def test_looking_through_all_modules_imports_nothing(

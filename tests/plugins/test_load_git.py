@@ -263,6 +263,17 @@ def test_a_repository_that_is_not_there(registry: NodeRegistry, git_host: GitHos
     assert "nobody-made-this" in str(error)
 
 
+def test_an_address_with_credentials_that_is_not_found_may_be_one_that_they_do_not_open(
+    registry: NodeRegistry, git_host: GitHost
+) -> None:
+    """Large hosts say the same of both: a token may have expired, which is no reason to forget what is in the cache."""
+    error = failure(registry, git_host.url("nobody-made-this").replace("//", "//me:expired@"))
+    assert isinstance(error.__cause__, AuthenticationError)
+    assert "127.0.0.1" in str(error)
+    assert "Make a new token" in str(error)
+    assert "me:expired" not in str(error)
+
+
 def test_a_host_that_cannot_be_reached(registry: NodeRegistry) -> None:
     """No network is its own error."""
     error = failure(registry, "http://127.0.0.1:9/x.git")

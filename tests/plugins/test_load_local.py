@@ -130,6 +130,16 @@ def test_unloading_takes_the_nodes_away(registry: NodeRegistry, local_plugin: Ca
         registry.unload_plugin("echo")
 
 
+@pytest.mark.parametrize("ask", ["unload_plugin", "plugin_info", "edited"])
+def test_a_wrong_name_of_a_loaded_plugin_is_asked_back(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], ask: str
+) -> None:
+    """As one of a node is: a distribution is often called with a hyphen where the plugin has an underscore."""
+    registry.load_plugin("echo_plugin", config(local_plugin()))
+    with pytest.raises(PluginNotLoadedError, match=r"Did you mean 'echo_plugin'\?"):
+        getattr(registry, ask)("echo-plugin")
+
+
 def test_the_same_configuration_again_does_nothing(registry: NodeRegistry, local_plugin: Callable[..., Path]) -> None:
     """Loading is idempotent; another configuration under the name asks to unload first."""
     folder = local_plugin()

@@ -134,6 +134,15 @@ def test_a_lock_file_that_says_what_none_can_say_is_refused(
     assert read_lock(manifest) is not None
 
 
+def test_a_merge_that_is_not_settled_is_said_to_be_one(written: Callable[..., Path], manifest: Path) -> None:
+    """With the line, and in place of what it breaks in TOML."""
+    file = written()
+    said = "<<<<<<< HEAD\nversion = 1\n=======\nversion = 1\n>>>>>>> theirs\n"
+    file.write_text(file.read_text().replace("version = 1\n", said))
+    with pytest.raises(LockError, match=r"merge conflict .* '<<<<<<<' .*line 1\b"):
+        read_lock(manifest)
+
+
 def test_a_lock_file_is_written_in_one_order_and_where_a_link_leads(manifest: Path, tmp_path: Path) -> None:
     """What is empty is not written; what is read again is the same."""
     (tmp_path / "elsewhere").mkdir()

@@ -40,7 +40,7 @@ def list_entries(as_json: bool) -> None:
     """List checkouts and target directories with size, last use, and the processes that use them."""
     from cuvis_ai_core.cli.shared.list_output import print_list
     from cuvis_ai_core.cli.shared.tables import print_table
-    from cuvis_ai_core.plugins.cache.housekeeping import entries
+    from cuvis_ai_core.plugins.cache.housekeeping import entries, size_of
 
     store = _store()
     found = entries(store)
@@ -55,7 +55,7 @@ def list_entries(as_json: bool) -> None:
         return
     print_table(headings, rows, title=str(store.root), empty=empty)
     if found:
-        say(f"{_size(each.size for each in found)} in all")
+        say(f"{_size([size_of(found)])} in all")
 
 
 @cache.command("prune")
@@ -99,10 +99,12 @@ def _store() -> "Store":
 
 
 def _report(removed: "list[Entry]", *, dry_run: bool = False) -> None:
+    from cuvis_ai_core.plugins.cache.housekeeping import size_of
+
     did = "would remove" if dry_run else "removed"
     for entry in removed:
         say(f"{did} {entry.path} ({_size([entry.size])})")
-    say(f"{did} {_size(entry.size for entry in removed)}" if removed else "Nothing to remove.")
+    say(f"{did} {_size([size_of(removed)])}" if removed else "Nothing to remove.")
 
 
 def _state(entry: "Entry") -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Whether an installed entry of the plugin cache is as it was put there, asked without a lock."""
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,10 +77,15 @@ def unless_removed(entry: Path, look: Callable[[], _Found]) -> _Found | None:
     before = _instance(entry)
     try:
         return look()
-    except (CacheMismatchError, FileNotFoundError):
+    except CacheMismatchError:
         if before is not None and _instance(entry) == before:
             raise
-        return None
+    except OSError as error:
+        # A folder of another machine (NFS) says ESTALE of what was removed there.
+        gone = error.errno in {errno.ENOENT, errno.ESTALE}
+        if not gone or (before is not None and _instance(entry) == before):
+            raise
+    return None
 
 
 def _instance(entry: Path) -> tuple[int, ...] | None:

@@ -4,7 +4,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,7 +45,12 @@ class Entry:
     @cached_property
     def size(self) -> int:
         """Bytes in all its files."""
-        return sum(_sizes(self.path))
+        return sum(self.files.values())
+
+    @cached_property
+    def files(self) -> dict[object, int]:
+        """Bytes by file: installers give one file several names (hard links), in several entries."""
+        return dict(_files(self.path))
 
     @cached_property
     def last_use(self) -> float:
@@ -124,6 +130,11 @@ def entries(store: Store, plugin: str | None = None) -> list[Entry]:
     return [entry for entry in found if plugin in {None, entry.plugin}]
 
 
+def size_of(found: Iterable[Entry]) -> int:
+    """Return the bytes that entries have together; a file that several of them have counts once."""
+    return sum({file: size for entry in found for file, size in entry.files.items()}.values())
+
+
 def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     """Remove everything of one plugin, or of all, and return it; what a process uses is kept, with a warning.
 
@@ -157,12 +168,15 @@ def prune(
     """
     # By last use, as recorded, not by access times: file systems are mounted with relatime or noatime.
     found = sorted(entries(store), key=lambda entry: entry.last_use)
-    excess = sum(entry.size for entry in found) - max_size if max_size is not None else 0
+    excess = size_of(found) - max_size if max_size is not None else 0
+    # Only with the last of its names a file goes.
+    names = Counter(file for entry in found for file in entry.files) if max_size is not None else Counter()
     removed = []
     for entry in found:
         outdated = unused_for is not None and time.time() - entry.last_use > unused_for
         if (outdated or excess > 0) and entry.kind != "wheels" and _removed(entry, dry_run=dry_run):
-            excess -= entry.size if max_size is not None else 0
+            names.subtract(entry.files.keys())
+            excess -= sum(size for file, size in entry.files.items() if not names[file])
             removed.append(entry)
     if found and not dry_run:
         store.sweep()
@@ -203,9 +217,11 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _sizes(folder: Path) -> Iterator[int]:
+def _files(folder: Path) -> Iterator[tuple[object, int]]:
     for parent, _, files in os.walk(folder):
         for name in files:
+            path = f"{parent}/{name}"
             with contextlib.suppress(OSError):
                 # Not by `stat`: a link counts as itself, wherever it leads.
-                yield os.lstat(f"{parent}/{name}").st_size
+                state = os.lstat(path)
+                yield (state.st_dev, state.st_ino) if state.st_nlink > 1 else path, state.st_size

@@ -21,6 +21,10 @@ _OTHER_HASHES: Final = r"mismatched (object format|algorithms)|not support algor
 _NO_SHALLOW: Final = r"does not support shallow"
 _NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
 
+# What a host breaks off is there a moment later, as a rule: uv asks for a package as often.
+_BROKEN_OFF: Final = r"early EOF|RPC failed|hung up|unexpected disconnect|transfer closed|Empty reply|reset by peer"
+_ATTEMPTS: Final = 3
+
 _NO_COMMIT: Final = r"to a non-commit|reference is not a tree"
 
 _ALL: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -81,6 +85,7 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
     hashes = hash_function(wanted) if is_commit else "sha1"
     # By the whole name of the reference: a branch may be called like the tag, and git would take either.
     options, references = ["--depth=1"], [wanted if is_commit else f"+{wanted}:{wanted}"]
+    attempts = 1
     while True:
         folder.mkdir()
         # Without the user's template, which may bring hooks and a configuration.
@@ -92,6 +97,7 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
         finished = git(folder, *command, meanwhile=meanwhile)
         if not finished.returncode:
             return
+        refuse_full_disk(finished.stderr, folder)
         if re.search(_OTHER_HASHES, finished.stderr) and hashes == "sha1":
             hashes = "sha256"
         # A plain web server runs no git that could leave history out ("dumb http").
@@ -106,11 +112,13 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
         # have it then.
         elif re.search(_NOT_OFFERED, finished.stderr) and is_commit and references[0] == wanted:
             options, references = [], list(_ALL)
+        elif re.search(_BROKEN_OFF, finished.stderr) and attempts < _ATTEMPTS:
+            attempts += 1
+            logger.warning("%s broke off; it is asked again", without_credentials(url))
         else:
             break
         # The format of hashes of a repository cannot be changed later, nor is half a fetch worth keeping.
         remove_tree(folder)
-    refuse_full_disk(finished.stderr, folder)
     if "couldn't find remote ref" in finished.stderr:
         raise NoSuchReferenceError
     raise unreachable(finished, task, url)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core.errors import AuthenticationError, NetworkError, RepositoryNotFoundError, SourceError
+from cuvis_ai_core.plugins.git.url_credentials import has_credentials
 
 _SHOWN: Final = 6
 """Lines of git's that are shown, the last ones."""
@@ -88,9 +89,19 @@ _MEANINGS: Final = (
     _Meaning(
         r"not found|does not appear to be a git repository|[Cc]ould not read from remote|error: 404",
         RepositoryNotFoundError,
-        "There is no such repository",
-        "Check the address: git ls-remote {address}",
+        "There is no such repository, or it is hidden from whom git logs in as: hosts say the same of both",
+        "Check the address and, for a private repository, the credentials of git: git ls-remote {address}",
     ),
+)
+
+
+# Of credentials that expired, large hosts say the same as of an address that is wrong.
+_REFUSED: Final = _Meaning(
+    "",
+    AuthenticationError,
+    "There is no such repository, or the credentials in its address do not open it: hosts say the same of both",
+    "Make a new token where the old one has expired or may not read this repository, and check the address: "
+    "git ls-remote {address}",
 )
 
 
@@ -105,6 +116,8 @@ def unreachable(finished: Finished, task: str, url: str) -> SourceError:
     address = without_credentials(url)
     found = (each for each in _MEANINGS if re.search(each.pattern, finished.stderr))
     meaning = next(found, _Meaning("", SourceError, "", _TRY))
+    if meaning.kind is RepositoryNotFoundError and has_credentials(url):
+        meaning = _REFUSED
     means = f"\n{meaning.means}." if meaning.means else ""
     return meaning.kind(
         f"git could not {task} {address}:\n{words(finished)}{means}",

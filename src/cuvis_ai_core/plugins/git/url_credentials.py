@@ -42,6 +42,12 @@ def hidden(words: Sequence[str], variables: Mapping[str, str]) -> tuple[list[str
     return bare, env
 
 
+def has_credentials(url: str) -> bool:
+    """Tell whether an address of http says who asks; for ssh a user is part of the place."""
+    found = _ADDRESS.search(url)
+    return found is not None and found["scheme"].lower() != "ssh"
+
+
 def _without(match: re.Match[str]) -> str:
     # For ssh the user is part of the place; it takes no password from an address.
     user = f"{match['who'].partition(':')[0]}@" if match["scheme"].lower() == "ssh" else ""

@@ -63,8 +63,6 @@ _HASH: Final = r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 _SAID: Final = 500
 """Signs that are said of what is wrong."""
 
-AGAIN: Final = "Write it anew: cuvis-ai plugins lock"
-
 Declared = GitPlugin | LocalPlugin
 LockedPlugin = Mapping[str, Any]
 """What is locked of one plugin, as it stands in the file."""
@@ -326,6 +324,6 @@ def _unreadable(path: Path, why: str) -> LockError:
     why = shown_in_line(" ".join(why.split()).rstrip("."))[:_SAID]
     return LockError(
         f"The lock file {path} cannot be read: {why}.",
-        hint=f"Take it from version control again. {AGAIN}",
+        hint="Take it from version control again, or remove it and write it anew: cuvis-ai plugins lock",
         path=path,
     )
