@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,24 @@ def test_pixels_not_finite() -> None:
     """Pixels that are not finite are allowed."""
     data = np.asarray([[[np.nan, np.inf]]])
     assert_array_equal(Cube(data).batch()["cube"], data[None])
+
+
+@pytest.mark.parametrize(
+    ("wavelengths", "remark"),
+    [
+        ([400.0, 500.0, 600.0], ""),
+        ([400.0, 0.0, 600.0], ""),
+        ([400.0, 600.0, 500.0], "band 2 (counted from 0) has 500 nm, band 1 before it 600 nm"),
+        ([500.0, 0.0, 400.0], "band 2 (counted from 0) has 400 nm, band 0 before it 500 nm"),
+        ([400.0, 400.0, 300.0], "band 1 (counted from 0) has 400 nm, band 0 before it 400 nm"),
+    ],
+)
+def test_wavelengths_out_of_order_are_said(wavelengths: list[float], remark: str) -> None:
+    """They may be in any order: the first band that is not above the one before it is named, once."""
+    cube = Cube(np.ones((1, 2, 3)), np.array(wavelengths))
+    assert [each for each in cube.remarks if remark in each] == list(cube.remarks)
+    assert bool(cube.remarks) == bool(remark)
+    assert replace(cube).remarks == cube.remarks
 
 
 def test_wavelengths() -> None:

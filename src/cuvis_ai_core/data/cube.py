@@ -79,6 +79,8 @@ class Cube:
         object.__setattr__(self, "good_bands", self._checked_good_bands())
         if _NO_DATA not in self.remarks and not self._has_data():
             object.__setattr__(self, "remarks", (*self.remarks, _NO_DATA))
+        if (order := self._order()) and order not in self.remarks:
+            object.__setattr__(self, "remarks", (*self.remarks, order))
 
     def batch(self) -> dict[str, NDArray[Any]]:
         """Return what a pipeline takes: one image, and the wavelengths if they are known.
@@ -115,6 +117,21 @@ class Cube:
 
         widget = slider(self)
         return {} if widget is None else {**widget._repr_mimebundle_(), "text/html": self._repr_html_()}
+
+    def _order(self) -> str:
+        """Say which band is the first that is not above the one before it, of those that were taken."""
+        if self.wavelengths is None:
+            return ""
+        taken = np.flatnonzero(self.wavelengths > 0)
+        lengths = self.wavelengths[taken]
+        steps = np.flatnonzero(np.diff(lengths) <= 0)
+        if not steps.size:
+            return ""
+        before, band = taken[steps[0]], taken[steps[0] + 1]
+        return (
+            f"The wavelengths do not ascend: band {band} (counted from 0) has {self.wavelengths[band]:g} nm, "
+            f"band {before} before it {self.wavelengths[before]:g} nm."
+        )
 
     def _has_data(self) -> bool:
         """Tell whether a value in a good band is finite; the first piece of an image tells it mostly.

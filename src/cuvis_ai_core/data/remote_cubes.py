@@ -97,10 +97,10 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:
         if name.endswith(_STORE):
             _copy_store(system, place, whole / name, shown)
         else:
-            system.get_file(place, str(whole / name))  # not a pattern, which `get` takes it for
+            _copy_file(system, place, whole / name, shown)
         for beside in _companions(name):
             if system.exists(other := f"{folder}/{beside}{query}"):
-                system.get_file(other, str(whole / beside))
+                _copy_file(system, other, whole / beside, shown)
         try:
             whole.rename(target)
         except OSError:
@@ -118,7 +118,10 @@ def _without_query(place: str) -> tuple[str, str]:
 
 def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:
     """Copy the files of a folder. Their names are what a server or an archive says: none may lead out of it."""
-    names = [str(found).removeprefix(place).lstrip("/") for found in system.find(place)]
+    about = {
+        str(each).removeprefix(place).lstrip("/"): about for each, about in system.find(place, detail=True).items()
+    }
+    names = list(about)
     for name in names:
         if "\\" in name or {"", ".", ".."}.intersection(name.split("/")):
             raise CubeError(
@@ -126,6 +129,23 @@ def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:
                 hint="Ask whoever serves it: nothing of it was kept.",
             )
     system.get([f"{place}/{name}" for name in names], [str(target / name) for name in names])
+    for name in names:
+        _refuse_part(target / name, about[name].get("size"), shown)
+
+
+def _copy_file(system: Any, place: str, target: Path, shown: str) -> None:
+    size = system.info(place).get("size")
+    system.get_file(place, str(target))  # not a pattern, which `get` takes it for
+    _refuse_part(target, size, shown)
+
+
+def _refuse_part(copy: Path, size: int | None, shown: str) -> None:
+    """Raise if a copy is not as large as was announced: a connection may break off without a word."""
+    if size is not None and (found := copy.stat().st_size) != size:
+        raise CubeError(
+            f"The cube '{shown}' cannot be fetched: of '{copy.name}' {found} bytes came, and {size} were announced.",
+            hint="Try again: nothing of it was kept.",
+        )
 
 
 def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:

@@ -87,6 +87,10 @@ def test_what_stands_for_no_data(attrs: dict[str, Any], dtype: str, missing: tup
         ({"valid_range": [1, 5]}, "i2", (1, 5)),
         ({"valid_range": [1, 5], "valid_min": 2}, "i2", (1, 5)),
         ({"valid_range": 1, "valid_min": 2}, "i2", (2, inf)),
+        ({"valid_range": "1, 5"}, "i2", (1, 5)),
+        ({"valid_range": "[1 5]", "valid_min": 2}, "i2", (1, 5)),
+        ({"valid_range": "good", "valid_max": "5"}, "i2", (-inf, 5)),
+        ({"valid_range": "1s, 5s"}, "i2", None),
         ({"valid_max": 5}, "i2", (-inf, 5)),
         ({"valid_range": [-1, 70000]}, "u2", (-1, 70000)),
         ({"valid_range": [3, -3], "_Unsigned": "true"}, "i1", (3, 253)),
@@ -104,6 +108,8 @@ def test_what_is_valid(attrs: dict[str, Any], dtype: str, valid: tuple[float, fl
     remarks: list[str] = []
     assert meaning_of(attrs, np.dtype(dtype), remarks).valid == valid
     assert any("count as no data" in remark for remark in remarks) == (valid is not None)
+    unread = attrs.get("valid_range") in [1, "good", "1s, 5s"]
+    assert any("is no pair of numbers" in remark for remark in remarks) == unread
 
 
 @pytest.mark.parametrize(

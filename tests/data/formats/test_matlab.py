@@ -51,6 +51,40 @@ def test_version_73(tmp_path: Path) -> None:
     assert cube.wavelengths.tolist() == NM[0].tolist()
 
 
+@pytest.mark.parametrize("way", ["cells", "cells in a structure", "rows of signs", "cells of numbers"])
+def test_wavelengths_in_texts(tmp_path: Path, way: str) -> None:
+    """As MATLAB keeps a text for each band: the unit stands in it."""
+    texts = ["450.3 nm", "550.0 nm", "650.0 nm", "850.0 nm"]
+    listed = np.array([text.removesuffix(" nm") for text in texts], np.float64) if "numbers" in way else texts
+    cells = np.array(listed, dtype=object).reshape(4, 1)
+    arrays = {"cube": DATA, "wavelengths": np.array(texts) if "rows" in way else cells}
+    scipy_io.savemat(tmp_path / "a.mat", {"data": arrays} if "structure" in way else arrays)
+    cube = read_cube(tmp_path / "a.mat", READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, [450.3, 550, 650, 850])
+    assert cube.remarks == (("The file has no unit for its wavelengths; they were taken for nm.",) * ("numbers" in way))
+
+
+def test_wavelengths_in_cells_of_version_73(tmp_path: Path) -> None:
+    """Cells refer to what they hold; what is no text and no number is none of a band."""
+    h5py = pytest.importorskip("h5py")
+    path = _version_73(tmp_path / "a.mat", cube=DATA)
+    for texts, found in ((["450.3 nm", "0.55 nm", "650 nm", 850.0], False), (["450.3 nm"] * 3 + ["850 nm"], True)):
+        with h5py.File(path, "r+") as file:
+            for name in ("#refs#", "wavelengths"):
+                file.pop(name, None)
+            references = file.create_group("#refs#")
+            cells = file.create_dataset("wavelengths", (1, 4), dtype=h5py.ref_dtype)
+            cells.attrs["MATLAB_class"] = np.bytes_("cell")
+            for at, text in enumerate(texts):
+                kind = "char" if isinstance(text, str) else "double"
+                signs = np.array([[ord(sign)] for sign in text], np.uint16) if isinstance(text, str) else np.array(text)
+                references[str(at)] = signs
+                references[str(at)].attrs["MATLAB_class"] = np.bytes_(kind)
+                cells[0, at] = references[str(at)].ref
+        assert (read_cube(path, READERS).wavelengths is not None) == found
+
+
 def test_by_name(tmp_path: Path) -> None:
     """Of several arrays one is asked for by its name; a row of wavelengths beside it is taken."""
     path = tmp_path / "a.mat"

@@ -161,6 +161,30 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, cache: Path, way: str) 
     assert not cache.exists() or not list(cache.iterdir())
 
 
+class _Half(_Quiet):
+    """Announces a whole file, and gives out half of it with no word about its size."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        file = Path(self.translate_path(self.path))
+        self.wfile.write(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_half_a_file_is_no_cube(served: tuple[Path, str, list[str]], cache: Path) -> None:
+    """A connection that breaks off may look like the end of a file: its size is compared with what was announced."""
+    folder, _, asked = served
+    DATA.tofile(folder / "a.img")
+    (folder / "a.hdr").write_text(HEADER)
+    handler = type("Handler", (_Half,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        with pytest.raises(CubeError, match=r"of 'a\.img' 24 bytes came, and 48 were announced"):
+            read_cube(f"http://127.0.0.1:{server.server_port}/a.img", READERS)
+        server.shutdown()
+    assert list(cache.iterdir()) == []
+
+
 def test_missing(served: tuple[Path, str, list[str]], cache: Path) -> None:
     """What is not there is an error with the address, without its password, and leaves nothing behind."""
     _, url, _ = served

@@ -1,6 +1,7 @@
 """Zarr stores of both formats, as the library itself and xarray write them."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def test_group(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_cube(f"{path}::b/data", READERS).data, DATA + 1)
     with pytest.raises(CubeError, match=r"has 2 arrays of three dimensions"):
         read_cube(path, READERS)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_consolidated_metadata_may_be_older_than_an_array(tmp_path: Path, version: Any) -> None:
+    """What was added to a store afterwards is there, too."""
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    group.create_array("wavelengths", data=np.array([450.0, 550.0, 650.0, 850.0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of format 3 they are no standard yet
+        zarr.consolidate_metadata(path)
+    group.create_array("late", data=DATA)
+    for name in (path, f"{path}::late"):
+        np.testing.assert_array_equal(read_cube(name, READERS).data, DATA)
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -11,9 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import transform_of
 from cuvis_ai_core.data.formats.stored_image import Meaning
 from cuvis_ai_core.data.formats.variable_choice import Variable, Variables
+from cuvis_ai_core.data.wavelength_texts import numbers_in
 
 _MISSING: Final = (
     "_FillValue",
@@ -47,6 +49,9 @@ _SINCE: Final = re.compile(r"(nano|micro|milli)?(seconds?|minutes?|hours?|days?)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _PREFIXES: Final = {None: 1.0, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9}
 _CALENDARS: Final = ("", "standard", "gregorian", "proleptic_gregorian")
+_SAID: Final = 80
+"""Signs of a text that a remark names."""
+
 _LONGEST: Final = 64
 """Attributes with more values are no metadata for people."""
 
@@ -120,6 +125,9 @@ def _valid(
     """Return the least and the greatest value that are none of "no data", as they are stored."""
     limits: Any = _numbers(attrs.get("valid_range"))
     if len(limits) != _LIMITS:
+        if "valid_range" in attrs:
+            said = shown_in_line(str(attrs["valid_range"]))[:_SAID]
+            remarks.append(f"The valid_range '{said}' of the file is no pair of numbers; it was left out.")
         limits = attrs.get("valid_min"), attrs.get("valid_max")
     low, high = map(_one, limits)
     packed = [each for each in (_one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))) if each is not None]
@@ -257,6 +265,9 @@ def _coordinate(dim: str, cube: Variable, variables: Variables) -> tuple[float, 
 
 
 def _numbers(value: Any) -> list[float]:
+    # A pair is often written as a text.
+    if isinstance(value, str) and (listed := numbers_in(value)) is not None:
+        value = listed.tolist()
     several = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
     found = []
     for each in several:

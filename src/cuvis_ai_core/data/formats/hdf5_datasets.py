@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
@@ -18,6 +21,9 @@ _MOST: Final = 10_000
 
 _INTERNAL: Final = "#refs#"
 """The group in which MATLAB keeps what cells and structures refer to."""
+
+_LONGEST_TEXT: Final = 256
+"""Longer ones are no labels of bands."""
 
 _RANK: Final = 3
 _MATLAB: Final = "MATLAB_class"
@@ -63,7 +69,36 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
         if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(UNWRITTEN):
             attrs.setdefault("_FillValue", UNWRITTEN)
         dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
-        yield Variable(name, dataset, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
+        array = _Cells(path, file, dataset) if attrs.get(_MATLAB) == "cell" else dataset
+        yield Variable(name, array, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
+
+
+class _Cells:
+    """Cells of MATLAB as an array: texts and numbers, which its elements refer to, read when they are asked for."""
+
+    dtype: Final = np.dtype(object)
+
+    def __init__(self, path: Path, file: Any, dataset: Any) -> None:
+        self.shape = dataset.shape
+        self._path = path
+        self._file = file
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        values = np.empty(self.shape, dtype=object)
+        values.ravel()[:] = [self._value(each) for each in self._dataset[...].ravel()]
+        return np.asarray(values[key], dtype=object)
+
+    def _value(self, reference: Any) -> str | float | None:
+        item = self._file[reference] if reference else None
+        size = getattr(item, "size", None)
+        if item is None or size is None or size > _LONGEST_TEXT or item.dtype.kind not in "iuf":
+            return None
+        refuse_elsewhere(self._path, item)
+        content = item[...].ravel().tolist()
+        if plain(item.attrs.get(_MATLAB)) == "char":
+            return "".join(map(chr, content))
+        return float(content[0]) if len(content) == 1 else None
 
 
 def attributes(item: Any) -> dict[str, Any]:

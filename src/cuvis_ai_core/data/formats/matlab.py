@@ -21,6 +21,7 @@ _USER_BLOCK: Final = 512
 """Bytes of text before the HDF5 part of a MATLAB file."""
 
 _TYPES: Final = {
+    "char": "U",
     "double": "f8",
     "single": "f4",
     **{f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for bits in (8, 16, 32, 64) for sign in ("", "u")},
@@ -76,7 +77,7 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
             name
             for name, each in found.items()
             if isinstance(each.array, _Listed)
-            and (each is chosen or (np.prod(each.shape) <= _LIST and each.array.dtype.kind in "iuf"))
+            and (each is chosen or (np.prod(each.shape) <= _LIST and each.array.dtype.kind in "iufU"))
         ]
         read: dict[str, Any] = scipy_io.loadmat(path, variable_names=wanted) if wanted else {}
         variables = {name: each for name, each in found.items() if not isinstance(each.array, _Listed)}
@@ -85,7 +86,13 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
 
 
 def _inside(name: str, value: Any) -> Iterator[Variable]:
-    """Yield the arrays of numbers in a structure, or in a cell of one, by their paths."""
+    """Yield the arrays of numbers and texts in a structure, or in cells, by their paths."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O" and 1 < value.size <= _LIST:
+        # A value for each band, as texts often are kept.
+        single = [each.item() for each in value.ravel() if isinstance(each, np.ndarray) and each.size == 1]
+        if len(single) == value.size:
+            yield _variable(name, np.array(single, dtype=object))
+        return
     # MATLAB wraps everything in arrays of 1 x 1; larger ones of structures are tables.
     if not isinstance(value, np.ndarray) or (value.dtype.kind in "OV" and value.size != 1):
         return
@@ -94,7 +101,7 @@ def _inside(name: str, value: Any) -> Iterator[Variable]:
             yield from _inside(f"{name}/{field}", value[field].ravel()[0])
     elif value.dtype.kind == "O":
         yield from _inside(name, value.ravel()[0])
-    elif value.dtype.kind in "iuf":
+    elif value.dtype.kind in "iufU":
         yield _variable(name, value)
 
 

@@ -64,10 +64,12 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
 def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:
     if path.is_file():
         with readable(path, _KIND), closing(zarr.storage.ZipStore(path, mode="r")) as store:
-            yield zarr.open(store, mode="r", path=name)
+            yield zarr.open(store, mode="r", path=name, use_consolidated=False)
     else:
         with readable(path, _KIND):
-            yield zarr.open(_plain_files(zarr)(path, read_only=True), mode="r", path=name)
+            files = _plain_files(zarr)(path, read_only=True)
+            # Metadata that were put together once do not know what was added since.
+            yield zarr.open(files, mode="r", path=name, use_consolidated=False)
 
 
 @cache

@@ -33,8 +33,8 @@ _LONGEST_OUTLINE: Final = 4_000_000
 """In pixels. pycocotools takes memory for each, and ends the process where their number is no longer one of 32 bits."""
 
 _LARGEST: Final = 2**31 - 1
-_BYTES_OF_A_PIXEL: Final = 5
-"""While it is drawn: one of the outline, four of the class."""
+_BYTES_OF_A_PIXEL: Final = 6
+"""While it is drawn: one of the outline, four of the class, one for whether it has several."""
 
 _SESSION: Final = ".cu3s"
 """Session files may hold several cubes, and annotations count them even where there is but one."""
@@ -71,6 +71,7 @@ class CocoAnnotations:
         for at, each in enumerate(content["annotations"]):
             self._file_annotation(each, f"annotations[{at}]")
         self._without_pixel: set[str] = set()
+        self._overlapping: set[int] = set()
 
     @property
     def classes(self) -> Mapping[int, str]:
@@ -140,12 +141,20 @@ class CocoAnnotations:
     def _painted(self, image: Mapping[str, Any], shift: int) -> Mask:
         height, width = self._size(image)
         mask: Mask = np.zeros((height, width), dtype=np.int32)
+        several = np.zeros((height, width), dtype=bool)
         for place, annotation in self._by_image.get(image["id"], ()):
             drawn = self._draw(annotation, place, height, width) > 0
+            several |= drawn & (mask > 0) & (mask != annotation["category_id"] + shift)
             mask[drawn] = annotation["category_id"] + shift
             if not drawn.any() and place not in self._without_pixel:
                 self._without_pixel.add(place)
                 logger.warning("%s: %s marks no pixel: its outline is smaller than one, or outside", self._path, place)
+        if several.any() and image["id"] not in self._overlapping:
+            self._overlapping.add(image["id"])
+            logger.warning(
+                "%s: annotations of two classes overlap in %d pixels of the image '%s': the later one counts",
+                *(self._path, np.count_nonzero(several), _name(image) or image["id"]),
+            )
         return mask
 
     def _file_annotation(self, annotation: Mapping[str, Any], place: str) -> None:
