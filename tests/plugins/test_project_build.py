@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from cuvis_ai_core.errors import BuildError, ProjectFileError
+from cuvis_ai_core.errors import BuildError, CacheMismatchError, ProjectFileError
 from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.installing.project_build import Building
@@ -72,10 +72,13 @@ def test_of_a_tag_the_whole_checkout_is_copied(tmp_path: Path, write_files: Call
     complete(checkout, COMMIT, identity("echo", "https://host/x.git", "v1.2"))
     declared = GitPlugin(repo="https://host/x.git", tag="v1.2", provides=("echo.nodes.Echo",), subdirectory="below")
     uv = FakeUv(tmp_path / "work")
-    building = Building("echo", declared, Source(checkout, COMMIT, ""), cast("Uv", uv))
+    building = Building("echo", declared, Source(checkout, COMMIT, ""), cast("Uv", uv), own_process=False)
     building.wheel()
     assert not building.is_editable
     assert uv.built == [("below", ["LICENSE", "below/pyproject.toml", "build/x"], "1.2", None)]
+    (checkout / "LICENSE").write_text("another")
+    with pytest.raises(CacheMismatchError, match="were changed, added or removed"):
+        Building("echo", declared, Source(checkout, COMMIT, ""), cast("Uv", uv), own_process=False)
 
 
 def test_a_distribution_is_called_as_its_project_says(local: Build, tmp_path: Path) -> None:
@@ -185,3 +188,11 @@ def test_a_project_says_which_python_it_accepts(
     assert caught.value.hint.startswith("Name such a Python in the manifest" if own_process else "Run this program")
     assert caught.value.path is not None
     assert caught.value.path.name == "pyproject.toml"
+
+
+def test_a_pre_release_of_python_counts_as_that_python(local: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody could try a plugin with it."""
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.0rc1")
+    assert local(project('requires-python = ">=3.98"')).project is not None
+    with pytest.raises(ProjectFileError, match=r"this is Python 3\.99\.0rc1"):
+        local(project('requires-python = ">=3.99"'))

@@ -42,7 +42,7 @@ class Building:
     """
 
     def __init__(
-        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, own_process: bool = False
+        self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, own_process: bool
     ) -> None:
         # Before anything of it is read: a checkout that was altered would be built, and kept as if it were the tag.
         refuse_altered(name, source)
