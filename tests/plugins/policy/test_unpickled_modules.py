@@ -2,6 +2,8 @@
 
 import gc
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +70,24 @@ def test_what_was_chosen_for_another_environment_is_not_brought_back(
     assert (caught.value.plugin, caught.value.name) == ("echo", package)
     marker.write_text(json.dumps({**said, "hosts": ["another", f"{host}:company"]}))
     revive(package, cache).release()
+
+
+def test_of_several_choices_the_latest_is_brought_back(
+    registry: NodeRegistry, git_plugin: Callable[..., str], cache: Path
+) -> None:
+    """Whatever its folder is called: that may be an older one, which was chosen again."""
+    registry.load_plugin("echo", {"repo": git_plugin(), "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
+    package = private_package(registry.get("Echo").__module__)
+    assert package is not None
+    registry.unload_plugin("echo")
+    gc.collect()
+    (first,) = cache.glob(".targets/*/*")
+    second = Path(shutil.copytree(first, first.with_name("another")))
+    nodes = second / "echo_plugin/nodes.py"
+    nodes.write_text(nodes.read_text().replace("1.0.0", "2.0.0"))
+    for times, version in (((1, 2), "2.0.0"), ((3, 2), "1.0.0")):
+        for target, seconds in zip((first, second), times, strict=True):
+            os.utime(target / "cuvis-target.json", (seconds, seconds))
+        scope = revive(package, cache)
+        assert version == scope.import_module("echo_plugin.nodes").Echo.VERSION
+        scope.abandon()
