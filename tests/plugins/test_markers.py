@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuvis_ai_core.plugins.cache import sources
+from cuvis_ai_core.errors import CacheMismatchError
+from cuvis_ai_core.plugins.cache import altered_entries, sources
 from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity, read_marker
 from cuvis_ai_core.plugins.cache.environment_entry import (
     Environment,
@@ -18,7 +20,7 @@ from cuvis_ai_core.plugins.cache.environment_entry import (
     usable_environment,
     write_environment,
 )
-from cuvis_ai_core.plugins.cache.sources import Source, content_of, known_commits, put_checkout
+from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, known_commits, put_checkout, settle
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target, complete_target, read_target, target_for, write_marker
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
@@ -88,6 +90,58 @@ def test_what_was_built_of_a_project_is_stale_once_that_is_edited(target: Target
     assert target_for(target.folder.parent, "key") is None
 
 
+def test_what_is_watched_of_a_target_directory_is_its_own_code_and_what_was_recorded(target: Target) -> None:
+    """Of what a plugin needs the records stand for all files."""
+    info = target.folder / "dep-1.dist-info"
+    info.mkdir()
+    (target.folder / "dep.py").write_text("")
+    (info / "RECORD").write_text("dep.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
+    assert set(target.watched) == {"x.py", "y.py", "x-1.dist-info/RECORD"}
+    write_marker(target._replace(content="", code={"x": "", "y": "/elsewhere"}))
+    found = read_target(target.folder)
+    assert found is not None
+    assert set(found.watched) == {"x.py", "x-1.dist-info/RECORD", "dep-1.dist-info/RECORD"}
+    assert found.content != target.content
+
+
+def test_a_target_directory_that_was_altered_gets_no_new_marker(target: Target) -> None:
+    """Whoever notes a choice in it would vouch for what somebody else wrote; other times alone are no edit."""
+    marker = target.folder / "cuvis-target.json"
+    os.utime(target.folder / "x.py", (1, 1))
+    write_marker(target._replace(hosts=("key", "more")))
+    found = read_target(target.folder)
+    assert found is not None
+    assert (found.hosts, found.content) == (("key", "more"), target.content)
+    assert altered_files.looks_unchanged(target.folder, found.watched)
+    before = marker.read_bytes()
+    (target.folder / "x.py").write_text("edited")
+    with pytest.raises(CacheMismatchError, match=r"changed, added or removed \(x\.py\)"):
+        write_marker(found._replace(hosts=()))
+    assert marker.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("edited", "named"), [("ab", "a.py, b.py"), ("abc", "a.py, b.py, c.py"), ("abcd", "a.py, b.py, c.py, …")]
+)
+def test_some_of_the_files_that_were_altered_are_named(tmp_path: Path, edited: str, named: str) -> None:
+    """Three are enough to know what happened."""
+    folder = tmp_path / "x@0011/pins"
+    (folder / "x-1.dist-info").mkdir(parents=True)
+    empty = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0"
+    (folder / "x-1.dist-info/RECORD").write_text("".join(f"{name}.py,{empty}\n" for name in "abcd"))
+    for name in "abcd":
+        (folder / f"{name}.py").write_text("")
+    write_marker(Target(folder, Distribution("x", "1"), (), {"x": ""}, {}, ("key",)))
+    found = read_target(folder)
+    assert found is not None
+    altered_entries.refuse_altered(found)
+    for name in edited:
+        (folder / f"{name}.py").write_text("edited")
+    with pytest.raises(CacheMismatchError, match=re.escape(f"removed ({named}).")) as caught:
+        altered_entries.refuse_altered(found)
+    assert (caught.value.plugin, caught.value.path) == ("x", folder)
+
+
 def checkout_of(folder: Path) -> Path:
     """Make what looks like a checkout."""
     (folder / ".git").mkdir(parents=True)
@@ -129,6 +183,26 @@ def test_a_tag_is_what_somebody_else_than_a_bundle_says_once_anybody_does(tmp_pa
     assert known_commits(url, "v1", store) == {COMMIT: True}
     assert known_commits(other, "v1", store) == {"b" * 40: True}
     assert known_commits(url, "v2", store) == {}
+
+
+def test_a_tag_of_which_only_a_bundle_tells_is_asked_for_where_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nobody can be asked that is said, and what the bundle brought is used."""
+    monkeypatch.setenv("CUVIS_OFFLINE", "1")
+    store, declared = Store(tmp_path / "cache"), GitPlugin.model_validate(GIT)
+    for settled in (False, True):
+        checkout = checkout_of(tmp_path / f"checkout-{settled}")
+        name = f"x{settled}"
+        put_checkout(name, declared, checkout, COMMIT, store, settled=settled)
+        source = cached_source(name, declared, store)
+        assert source is not None
+        assert source.unsettled == (None if settled else (GIT["repo"], GIT["tag"]))
+        caplog.clear()
+        settle(name, source)
+        said = f"plugin '{name}': nobody but a bundle says that tag v1.0.0 of https://host/x.git is commit {COMMIT} ("
+        assert [each.getMessage().startswith(said) for each in caplog.records] == ([] if settled else [True])
+        assert cached_source(name, declared, store) == source
 
 
 def test_what_is_installed_is_known_by_all_that_decides_about_it(

@@ -49,6 +49,11 @@ class FakeUv(Uv):
         (folder / PACKAGES / "_virtualenv.pth").touch()
         return folder / "bin/python"
 
+    def build_wheel(self, project: Path, *, version: str | None, python: Path | None = None) -> Path:
+        """Note for which Python."""
+        told.append(("wheel", python and python.name))
+        return project / "Echo_Plugin-2.0-py3-none-any.whl"
+
     def missing(
         self, requirements: Sequence[str], constraints: Sequence[str], *, build: bool = False, **options: Any
     ) -> list[str]:
@@ -118,7 +123,7 @@ def hosts() -> list[str]:
 
 def test_versions_are_those_of_the_plugin_beside_this_package(make: Make, tmp_path: Path) -> None:
     """Neither of the two is among them; an address stays one, and is built where it is a repository."""
-    installation = make(f'dependencies = ["b>1", "{ADDRESS}"]', extras=(), python="3.12")
+    installation = make(f'dependencies = ["b>1", "{ADDRESS}"]', 'requires-python = "==3.12.*"', python="3.12")
     answers["found"] = ["far==1", "echo-plugin==2.0", "b==2", "cuvis-ai-core==1", "cuvis-ai-hookspecs==1", "a==1"]
     assert installation.resolve(["b==2"]) == ["a==1", "b==2", ADDRESS]
     own = f"-e Echo_Plugin @ {(tmp_path / 'mine').as_uri()}".split(" ", 1)
@@ -176,7 +181,7 @@ def test_a_process_has_this_package_as_it_is_here(make: Make, requirement: str, 
 
 
 def test_what_only_a_build_tells_of_a_folder_may_be_built_by_uv(make: Make, tmp_path: Path) -> None:
-    """It is asked for nothing then; a dry run says so."""
+    """It is asked for nothing then; a dry run says so. A name that only its wheel has is asked of that Python."""
     installation = make('dynamic = ["dependencies"]')
     assert installation.needs() == ("echo-plugin", ())
     assert installation.uv.allowed == {"echo-plugin"}
@@ -185,6 +190,12 @@ def test_what_only_a_build_tells_of_a_folder_may_be_built_by_uv(make: Make, tmp_
     with pytest.raises(BuildError, match=r"'echo' has dynamic metadata \(Echo_Plugin\)"):
         make('dynamic = ["dependencies"]', dry=True).needs()
     (tmp_path / "mine/pyproject.toml").unlink()
+    (tmp_path / "mine/setup.py").touch()
+    told.clear()
+    named = make(project=False)
+    assert (named.needs(), named.uv.allowed) == (("echo-plugin", ()), frozenset({"echo-plugin"}))
+    assert told == [("environment", None), ("wheel", "python")]
+    (tmp_path / "mine/setup.py").unlink()
     with pytest.warns(UserWarning, match=r"has no pyproject\.toml"):
         assert make(project=False).needs() == ("echo", ())
 
