@@ -125,6 +125,7 @@ def test_versions_are_those_of_the_plugin_beside_this_package(make: Make, tmp_pa
     """Neither of the two is among them; an address stays one, and is built where it is a repository."""
     installation = make(f'dependencies = ["b>1", "{ADDRESS}"]', 'requires-python = "==3.12.*"', python="3.12")
     answers["found"] = ["far==1", "echo-plugin==2.0", "b==2", "cuvis-ai-core==1", "cuvis-ai-hookspecs==1", "a==1"]
+    assert installation.what() == "an environment with Python 3.12"
     assert installation.resolve(["b==2"]) == ["a==1", "b==2", ADDRESS]
     own = f"-e Echo_Plugin @ {(tmp_path / 'mine').as_uri()}".split(" ", 1)
     assert told == [
@@ -210,6 +211,16 @@ def test_without_a_lock_file_uv_chooses(make: Make, tmp_path: Path) -> None:
     assert (made.distribution, made.version, made.editable, made.pins) == ("echo-plugin", "2.0", str(project), ())
     assert (made.core, made.folder) == (host_wheels.edited_folder(), tmp_path / "work/environment")
     assert folder == host_wheels.environment_folder(installation.place, installation.declared, None)
+    assert installation.found(None, "key") is None
+    folder.parent.mkdir(parents=True)
+    made.folder.rename(folder)
+    (folder / made.python.relative_to(made.folder)).parent.mkdir()
+    (folder / made.python.relative_to(made.folder)).touch()
+    found = installation.found(None, "key")
+    assert found is not None
+    assert (found.folder, found.distribution) == (folder, "echo-plugin")
+    assert installation.found(Choice(("a==1",)), "key") is None
+    installation.store.release()
     lacking = make('dynamic = ["optional-dependencies"]', extras=("many",))
     lacking.uv = FakeUv("echo", tmp_path)
     with pytest.raises(ProjectFileError, match=r"has no extra 'many'; it offers: few\."):
