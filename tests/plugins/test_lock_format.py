@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.installing.compatible_wheels import Wheel, Wheels
 from cuvis_ai_core.plugins.installing.install_request import Needs
 from cuvis_ai_core.plugins.installing.uv_process import UvProgram
 from cuvis_ai_core.plugins.lock.locked_versions import LockedVersions
-from cuvis_ai_core.plugins.lock.locker import Locker
+from cuvis_ai_core.plugins.lock.locker import Locker, LockResult
 from cuvis_ai_core.plugins.lock.lockfile import (
     Lock,
     LockedPins,
@@ -303,3 +305,26 @@ def test_a_process_is_tried_for_what_this_one_cannot_have_where_that_is_left_ope
         locker.lock(manifest, read_manifest(manifest).plugins)
     assert states.count(PluginState.PATH_RESOLVED) == len(processes)
     assert ("the worker process of a plugin" in str(caught.value)) is processes[-1]
+
+
+def test_of_what_is_locked_the_wheels_are_shown_that_this_host_lacks() -> None:
+    """In just that version; one that there is for other systems alone is none of them."""
+
+    def wheels(name: str, pin_version: str, tag: str = "py3-none-any") -> Wheels:
+        file = Wheel(f"https://host/{name.replace('-', '_')}-{pin_version}-{tag}.whl", SHA, 7)
+        return Wheels(name, pin_version, (file,))
+
+    found = [
+        wheels("pluggy", version("pluggy")),
+        wheels("pluggy", "0.1"),
+        wheels("cuvis-test-gone", "1"),
+        wheels("cuvis-test-elsewhere", "1", "cp39-cp39-nowhere"),
+    ]
+    pins = LockedPins({"x": tuple(each.pin for each in found)}, {})
+    lock = Lock(Path("plugins.lock"), {}, {interpreter(): pins, "there": LockedPins({}, {})})
+    result = LockResult(lock, {each.pin: each for each in found}, {})
+    assert result.environment == pins
+    assert [each.name for each in result.missing()] == [
+        "pluggy-0.1-py3-none-any.whl",
+        "cuvis_test_gone-1-py3-none-any.whl",
+    ]

@@ -173,6 +173,49 @@ def test_what_is_installed_is_named_whole(
     ]
 
 
+@pytest.mark.parametrize(("name", "shown"), [("", "."), ("x", "."), ("x[y,z]", ".[y,z]")])
+def test_a_project_with_a_number_sign_in_its_path_is_named_from_within(
+    asked: tuple[list[dict[str, Any]], Answers], uv: Callable[..., Uv], tmp_path: Path, name: str, shown: str
+) -> None:
+    """To uv the sign is the end of an address; a wheel with one keeps its own."""
+    calls, _ = asked
+    program, project = uv(), tmp_path / "C# mine"
+    program.install(tmp_path / "target", ["a==1", *Uv.editable(project, name), "b==1"])
+    assert calls[-1]["words"][-4:] == ["a==1", "-e", shown, "b==1"]
+    assert calls[-1]["cwd"] == project
+    wheel = f"a @ {(tmp_path / 'C#/a.whl').as_uri()}"
+    program.install(tmp_path / "target", [wheel, *Uv.editable(tmp_path / "mine", name)])
+    assert wheel in calls[-1]["words"]
+    assert calls[-1]["cwd"] == program.folder
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [("pyproject.toml", True), ("setup.cfg", True), ("setup.py", True), ("requirements.txt", True), ("notes", False)],
+)
+def test_a_build_that_needs_a_repository_has_what_opens_it(
+    asked: tuple[list[dict[str, Any]], Answers],
+    uv: Callable[..., Uv],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    names: bool,  # noqa: FBT001
+) -> None:
+    """As one of the files of its project says, that is built or used where it lies."""
+    calls, _ = asked
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/x/agent")
+    project = tmp_path / "my project"
+    project.mkdir()
+    program = uv()
+    (program.folder / "wheel").mkdir()
+    (program.folder / "wheel/a-1-py3-none-any.whl").touch()
+    for said in (False, names):
+        (project / file).write_text("a @ git+ssh://git@host/a\n" if said else "a\n")
+        program.install(tmp_path / "target", Uv.editable(project, "x"))
+        program.build_wheel(project, version=None)
+        assert ["SSH_AUTH_SOCK" in call["env"] for call in calls[-2:]] == [said and names] * 2
+
+
 @pytest.mark.parametrize(
     ("what", "shown"), [(["a==1", "WORK/a.whl", "b @ file:WORK/b.whl"], "a==1"), (["WORK/a.whl"], ".")]
 )
