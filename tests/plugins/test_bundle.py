@@ -505,6 +505,10 @@ def test_a_file_twice_is_refused(bundle: Path, tmp_path: Path, untouched: Refuse
         (lambda members: [each for each in members if each[0].name != "plugins.yaml"], "it has no plugins.yaml"),
         (lambda members: [each for each in members if each[0].name != "plugins.lock"], "it has no plugins.lock"),
         (lambda members: [each for each in members if each[0].name != "packs/remote.pack"], "has no Git objects"),
+        (
+            lambda members: changed(members, "bundle.json", lambda text: text.replace(b"remote", b"other")),
+            "no Git objec",
+        ),
     ],
 )
 def test_a_bundle_that_is_not_whole_is_refused(

@@ -1,5 +1,6 @@
 """Locks of the plugin cache: held by one at a time, never beyond the end of who holds them."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -58,6 +59,24 @@ def test_a_lock_that_was_released_has_to_be_taken_again(path: Path) -> None:
     other.release()
     assert lock.take(wait=False)
     lock.release()
+
+
+def test_a_child_closes_nothing_that_is_no_lock(path: Path) -> None:
+    """The number of a file that was a lock is that of another one later."""
+    lock = LockFile(path)
+    lock.take(wait=False)
+    lock.release()
+    handles = [os.open(path, os.O_RDONLY) for _ in range(8)]
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(OSError):
+            for each in handles:
+                os.fstat(each)
+            os._exit(0)
+        os._exit(1)
+    for each in handles:
+        os.close(each)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="where the open files are seen")

@@ -289,6 +289,22 @@ def test_nothing_is_begun_for_other_plugins_where_one_cannot_be_read(
     assert asked == []
 
 
+def test_what_cannot_be_installed_is_not_locked(
+    manifest: Path, local_plugin: Callable[..., Path], cache: Path, write_files: Callable[..., Path]
+) -> None:
+    """Though versions could be chosen: a lock file is known to work."""
+    folder = local_plugin("echo")
+    text = (folder / "pyproject.toml").read_text()
+    broken = '[build-system]\nrequires = []\nbuild-backend = "broken"\nbackend-path = ["."]\n'
+    write_files(folder, {"pyproject.toml": broken + text[text.index("[project]") :], "broken.py": "raise KeyError"})
+    manifest.write_text("plugins: {echo: {path: echo, provides: [echo_plugin.nodes.Echo], isolation: scoped}}\n")
+    locker = Locker(Store(cache), lambda *_: None, offline=True)
+    locker.lock(manifest, read_manifest(manifest).plugins, dry_run=True)
+    with pytest.raises(PreparationError, match="cannot be locked; nothing was written") as caught:
+        locker.lock(manifest, read_manifest(manifest).plugins)
+    assert list(caught.value.failed) == ["echo"]
+
+
 @pytest.mark.parametrize(
     ("isolation", "processes"), [("scoped", [False]), ("auto", [False, True]), ("process", [True])]
 )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -333,3 +334,25 @@ def test_somebody_is_removing_an_entry_for_a_minute_at_most(tmp_path: Path, ago:
         os.utime(folder / "removing", (time.time() - ago,) * 2)
         assert entries_in_use.being_removed(folder) is goes_on
     assert not entries_in_use.being_removed(folder)
+
+
+def test_who_waits_for_an_entry_is_told_and_has_it_afterwards(tmp_path: Path) -> None:
+    """Not before whoever has it lets go; where nobody has it nobody is told."""
+    told, order = threading.Event(), list[str]()
+
+    def waiting(text: str) -> None:
+        order.append(text)
+        told.set()
+
+    def take() -> None:
+        with Store(tmp_path).lock("x@v1", waiting):
+            order.append("taken")
+
+    with Store(tmp_path).lock("x@v1", waiting):
+        thread = threading.Thread(target=take)
+        thread.start()
+        assert told.wait(60)
+        thread.join(0.05)
+        order.append("let go")
+    thread.join(60)
+    assert order == ["waiting for another process that builds x@v1", "let go", "taken"]

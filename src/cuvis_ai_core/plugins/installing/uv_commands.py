@@ -284,7 +284,8 @@ class Uv(UvProgram):
 
     def problems(self, python: Path) -> str:
         """Return what is missing in a virtual environment, or does not fit; nothing where all is well."""
-        finished = self.call(["pip", "check", "--python", str(python)], self.folder, {}, builds=False)
+        command = ["pip", "check", "--python", str(python)]
+        finished = self.call(command, self.folder, {}, builds=False, fetches=False)
         lines = [line for line in finished.stderr.splitlines() if line.startswith("The package")]
         # uv notes the environment and the number of packages on standard error too.
         return " ".join(lines) if finished.returncode else ""

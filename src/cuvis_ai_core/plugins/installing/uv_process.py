@@ -97,7 +97,7 @@ class UvProgram:
         return finished.stdout, finished.stderr
 
     def call(
-        self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool, fetches: bool = False
+        self, command: Sequence[str], folder: Path, told: Mapping[str, str], *, builds: bool, fetches: bool
     ) -> Finished:
         """Run uv in a folder, whatever it answers.
 
