@@ -16,6 +16,7 @@ from cuvis_ai_core.errors import (
     LockError,
     ProjectFileError,
 )
+from cuvis_ai_core.plugins.cache.checkout_entry import complete, identity
 from cuvis_ai_core.plugins.cache.environment_entry import Environment, write_environment
 from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
@@ -23,7 +24,7 @@ from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.install_request import Choice
 from cuvis_ai_core.plugins.installing.uv_commands import Uv
 from cuvis_ai_core.plugins.installing.virtual_environment import EnvironmentInstallation
-from cuvis_ai_core.plugins.manifest.manifest_schema import LocalPlugin
+from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 Files = dict[str, str]
 Make = Callable[..., EnvironmentInstallation]
@@ -89,9 +90,10 @@ class FakeUv(Uv):
 def _write(packages: Path) -> None:
     info = packages / "echo_plugin-2.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
-    needs = "Provides-Extra: few\nRequires-Dist: a\nRequires-Dist: far\n"
+    needs = "Provides-Extra: few\nRequires-Dist: a\nRequires-Dist: far\nRequires-Dist: more; extra == 'few'\n"
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: echo-plugin\nVersion: 2.0\n{needs}")
     (info / "RECORD").write_text("")
+    (packages / "echo.pth").write_text(answers.get("places", ""))
 
 
 @pytest.fixture
@@ -249,6 +251,58 @@ def test_with_a_lock_file_it_is_what_that_says(make: Make, tmp_path: Path) -> No
     assert [each[0] for each in told] == ["install"]
     with pytest.raises(LockError, match=r"The lock file has z==1 for plugin 'echo', which nothing"):
         installation.make(Choice(("z==1",), {"z==1": ("sha256:0",)}), "key")
+
+
+def test_what_only_an_extra_needs_is_locked_where_it_is_asked_for(make: Make) -> None:
+    """Else nobody needs it."""
+    choice = Choice(("more==1",), {"more==1": ("sha256:0",)})
+    lines = ["dependencies = []", "optional-dependencies.few = ['more']"]
+    make(*lines, extras=("few",)).make(choice, "key")
+    with pytest.raises(LockError, match=r"has more==1 for plugin 'echo', which nothing that it needs requires"):
+        make(*lines).make(choice, "key")
+
+
+@pytest.mark.parametrize(
+    ("places", "paths"),
+    [("MINE\n", ("MINE",)), ("MINE/src\nMINE\n", ("MINE", "MINE/src")), ("import strange_hook\n", ()), ("", ())],
+)
+def test_an_environment_says_where_modules_lie_that_are_not_in_it(
+    make: Make, tmp_path: Path, places: str, paths: tuple[str, ...]
+) -> None:
+    """As far as that can be read; a hook is at work in the environment itself."""
+    mine = tmp_path / "mine"
+    (mine / "src").mkdir(parents=True)
+    (mine / "src/more.py").touch()
+    answers["places"] = places.replace("MINE", str(mine))
+    made, _ = make("dependencies = []").make(None, "key")
+    assert made.paths == tuple(each.replace("MINE", str(mine)) for each in paths)
+
+
+def test_a_folder_without_a_project_is_a_path_and_nothing_to_install(make: Make, tmp_path: Path) -> None:
+    """Beside what each process has."""
+    with pytest.warns(UserWarning, match=r"has no pyproject\.toml"):
+        made, _ = make(project=False, extras=("few",)).make(None, "key")
+    assert told[-1] == ("with needs", "python", "site-packages", [*hosts(), SCHEMAS], False)
+    assert (made.distribution, made.paths) == ("", (str(tmp_path / "mine"),))
+
+
+def test_a_tag_is_installed_as_a_wheel(make: Make, tmp_path: Path) -> None:
+    """For the Python of the process; where it names a repository, what that has is built."""
+    local = make("dependencies = ['far @ git+https://host/far']")
+    checkout, commit = tmp_path / "mine", "a" * 40
+    (checkout / ".git").mkdir()
+    (checkout / ".git/HEAD").write_text(f"{commit}\n")
+    complete(checkout, commit, identity("echo", "https://host/x.git", "v2.0"))
+    declared = GitPlugin(repo="https://host/x.git", tag="v2.0", provides=("echo_plugin.Echo",), isolation="process")
+    source = Source(checkout, commit, "")
+    installation = EnvironmentInstallation("echo", declared, source, local.place, local.store, local.uv)
+    made, _ = installation.make(None, "key")
+    wheel = f"Echo_Plugin @ {(tmp_path / 'work/source/Echo_Plugin-2.0-py3-none-any.whl').as_uri()}"
+    assert told[-2:] == [
+        ("wheel", "python"),
+        ("with needs", "python", "site-packages", [*hosts(), wheel, SCHEMAS], True),
+    ]
+    assert (made.editable, made.version) == ("", "2.0")
 
 
 @pytest.mark.parametrize("core", ["", "/edited"])
