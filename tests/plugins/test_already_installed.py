@@ -5,10 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core.errors import CacheMismatchError, LockError, SourceError
-from cuvis_ai_core.plugins.cache.sources import Source
+from cuvis_ai_core.errors import CacheMismatchError, LockError, NotAllowedError, SourceError
+from cuvis_ai_core.plugins.cache.environment_entry import described, write_environment
+from cuvis_ai_core.plugins.cache.sources import Source, local_source
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.installing.already_installed import find_installed, place_of, with_processes
+from cuvis_ai_core.plugins.cache.target_entry import Target, write_marker
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution
+from cuvis_ai_core.plugins.installing.already_installed import (
+    find_installed,
+    keys_of,
+    place_of,
+    usable_place,
+    with_processes,
+)
+from cuvis_ai_core.plugins.installing.host_wheels import environment_folder
 from cuvis_ai_core.plugins.installing.install_request import (
     Carried,
     Choice,
@@ -108,4 +118,33 @@ def test_an_environment_and_a_target_lie_apart(request_of: Callable[..., Install
     below = request.plugins["a"].model_copy(update={"subdirectory": "gone"})
     with pytest.raises((SourceError, CacheMismatchError)):
         place_of("a", source, request._replace(plugins={"a": below}))
+    request.store.release()
+
+
+@pytest.mark.parametrize("isolation", ["scoped", "process"])
+def test_a_policy_counts_for_what_was_installed_before_it(
+    request_of: Callable[..., InstallRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str
+) -> None:
+    """By what the plugin needs, as that was resolved, or as its metadata say it."""
+    request = with_processes(request_of(a=isolation), ["a"])
+    place = place_of("a", local_source(tmp_path / "a"), request)
+    if isolation == "process":
+        folder = environment_folder(place, request.plugins["a"], None)
+        info = folder / "lib/python3.12/site-packages/echo_plugin-1.dist-info"
+        for file in (folder / "bin/python", folder / "Scripts/python.exe", info / "RECORD"):
+            file.parent.mkdir(parents=True)
+            file.touch()
+        (info / "METADATA").write_text("Name: echo-plugin\nVersion: 1\nRequires-Dist: numpy\n")
+        write_environment(described(folder, "echo-plugin"))
+    else:
+        (place / "pins").mkdir(parents=True)
+        write_marker(Target(place / "pins", Distribution("echo-plugin", "1", ("numpy",)), (), {}, {}, ("key",)))
+    keys = keys_of({"a": place}, request)
+    assert keys == ({} if isolation == "process" else {"a": "key"})
+    assert usable_place("a", place, keys, request) is not None
+    (tmp_path / "policy.yaml").write_text('allow: [{path: "/**"}]\nrequire: {bounded_dependencies: true}\n')
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("CUVIS_POLICY", str(tmp_path / "policy.yaml"))
+    with pytest.raises(NotAllowedError, match="without an upper bound: numpy"):
+        usable_place("a", place, keys, request)
     request.store.release()

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core.errors import StoreError
 from cuvis_ai_core.plugins.cache import entries_in_use
 from cuvis_ai_core.plugins.cache.housekeeping import clear, entries, prune, size_of
 from cuvis_ai_core.plugins.cache.sources import put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.target_entry import Target, write_marker
 from cuvis_ai_core.plugins.cache.verification import verify_plugin, verify_store
+from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin
 
 LOAD_AND_WAIT = """\
@@ -320,6 +323,20 @@ def test_each_place_is_verified_once(tmp_path: Path) -> None:
     assert [each.what for each in found] == ["tag", "checkout"]
     assert "secret" not in str(found)
     assert [each.differs for each in found] == [False, False]  # nobody could be asked
+
+
+def test_what_cannot_be_read_is_not_verified(tmp_path: Path) -> None:
+    """It is told as what is wrong, as every other finding."""
+    target = tmp_path / ".targets/x@0011/pins"
+    (target / "x-1.dist-info").mkdir(parents=True)
+    write_marker(Target(target, Distribution("x", "1"), (), {}, {}, ("key",)))
+    (found,) = verify_store(Store(tmp_path))
+    assert (found.plugin, found.what, found.where, found.problem) == ("x", "target", str(target), None)
+    (target / "x-1.dist-info/RECORD").mkdir()
+    (found,) = verify_store(Store(tmp_path))
+    assert isinstance(found.problem, StoreError)
+    assert found.problem.message.startswith("It cannot be read: ")
+    assert found.differs
 
 
 def checkout_of(folder: Path) -> Path:

@@ -281,7 +281,7 @@ def test_an_environment_says_where_modules_lie_that_are_not_in_it(
 def test_a_folder_without_a_project_is_a_path_and_nothing_to_install(make: Make, tmp_path: Path) -> None:
     """Beside what each process has."""
     with pytest.warns(UserWarning, match=r"has no pyproject\.toml"):
-        made, _ = make(project=False, extras=("few",)).make(None, "key")
+        made, _ = make(project=False, extras=("many",)).make(None, "key")
     assert told[-1] == ("with needs", "python", "site-packages", [*hosts(), SCHEMAS], False)
     assert (made.distribution, made.paths) == ("", (str(tmp_path / "mine"),))
 
