@@ -46,9 +46,11 @@ class FakeUv:
             (info / "METADATA").write_text(text)
 
 
-def installed(tmp_path: Path, *requirements: str, **hashes: tuple[str, ...]) -> list[tuple[list[str], frozenset[str]]]:
+def installed(
+    tmp_path: Path, *requirements: str, uv: FakeUv | None = None, **hashes: tuple[str, ...]
+) -> list[tuple[list[str], frozenset[str]]]:
     """Install some pins, of which two are built, for some requirements; return the turns."""
-    uv = FakeUv()
+    uv = uv or FakeUv()
     declared = LocalPlugin(path=tmp_path, provides=("m.N",))
     source, store = Source(tmp_path), Store(tmp_path / "cache")
     installation = TargetInstallation("echo", declared, source, tmp_path / "x@1", store, cast("Uv", uv))
@@ -77,3 +79,27 @@ def test_what_nobody_needs_is_not_built(tmp_path: Path) -> None:
     assert not (tmp_path / "target/second-2.dist-info").exists()
     with pytest.raises(LockError, match="wheel"):
         installed(tmp_path / "other", "first", wheel=("c",))
+
+
+@pytest.mark.parametrize(
+    ("requirement", "needs", "turns"),
+    [
+        ("wheel>1", {}, []),
+        ("wheel", {"wheel": "Requires-Dist: first<1\n"}, ["wheel==1"]),
+        (
+            "wheel",
+            {"wheel": "Requires-Dist: first\n", "first": "Requires-Dist: second<2\n"},
+            ["wheel==1", "first==1", "second==2"],
+        ),
+    ],
+)
+def test_a_version_that_somebody_refuses_ends_it_as_soon_as_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requirement: str, needs: dict[str, str], turns: list[str]
+) -> None:
+    """What the plugin says is known before anything is fetched, what wheels say before anything is built."""
+    for name, each in needs.items():
+        monkeypatch.setitem(NEEDS, name, each)
+    uv = FakeUv()
+    with pytest.raises(LockError, match=r"The lock file has \w+==\d for plugin 'echo', but \w+ needs"):
+        installed(tmp_path, requirement, uv=uv, second=("b",), first=("a",), wheel=("c",))
+    assert [pins for pins, _ in uv.turns] == [[each] for each in turns]
