@@ -120,7 +120,7 @@ def being_removed(folder: Path) -> bool:
 def settle(folder: Path) -> None:
     """Forget that somebody wanted to remove the entry: whoever holds the entry's lock knows that nobody does."""
     with contextlib.suppress(OSError):
-        (folder / _REMOVING).unlink(missing_ok=True)
+        (folder / _REMOVING).unlink()
 
 
 @contextlib.contextmanager
