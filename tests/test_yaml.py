@@ -128,6 +128,7 @@ def test_lines_and_spellings_are_found_by_path() -> None:
     assert [document.text_of("a", 1, key) for key in "bc"] == ["1.10", "012"]
     assert document.text_of("a") is None
     assert document.line_of("a", 2) is None
+    assert parse_yaml("# nothing\n").line_of() == parse_yaml("").nearest_line("a") == 1
     assert document.line_of("a", 0, "x") is None
 
 
