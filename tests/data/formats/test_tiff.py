@@ -130,7 +130,8 @@ def test_channels_of_ome(tmp_path: Path, channels: dict[str, Any], found: list[f
     about = {key: value for key, value in channels.items() if None not in value}
     tifffile.imwrite(path, DATA.transpose(2, 0, 1), metadata={"axes": "CYX", "Channel": about})
     if not about:  # the library writes no channel without one
-        text = tifffile.TiffFile(path).ome_metadata
+        with tifffile.TiffFile(path) as file:
+            text = file.ome_metadata
         assert text is not None
         parts = text.split("<Channel ")
         given = [f'EmissionWavelength="{each}" ' if each else "" for each in channels["EmissionWavelength"]]
