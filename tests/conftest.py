@@ -8,11 +8,12 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -25,6 +26,7 @@ from hypothesis import HealthCheck, settings
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX
 from cuvis_ai_core.registry import NodeRegistry
 from cuvis_ai_core.testing.git_host import GitHost
+from tests.warm_process import WarmProcess
 
 ANY_MACHINE: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("exploring", ANY_MACHINE)  # for --hypothesis-profile
@@ -34,6 +36,7 @@ _UV_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path("~/.cache/uv").expanduser
 
 # pytest-timeout ends a test by a signal. Code that holds the interpreter never hears it, and a teardown that waits for
 # what hung waits again: then this ends the process, and says where every thread was.
+_POPEN: Final = subprocess.Popen
 _HANGS_AFTER: Final = 420.0
 _STDERR: Final = pytest.StashKey[int]()
 
@@ -158,6 +161,32 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Abstract
             yield
 
     return enter
+
+
+@pytest.fixture(scope="session")
+def warm_process(own_world: Callable[[], AbstractContextManager[None]]) -> Iterator[WarmProcess | None]:
+    """Have a process that has imported what commands import."""
+    if sys.platform != "linux":
+        yield None
+        return
+    with own_world(), WarmProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def warm_commands(warm_process: WarmProcess | None) -> Iterator[None]:
+    """Have commands of this interpreter that are started here be forks of a process with all imports, where it can be.
+
+    Not for tests of a start: of what is imported, and when, or of what an interpreter itself does.
+    """
+    with nullcontext() if warm_process is None else warm_process.starts_commands():
+        yield
+
+
+@pytest.fixture
+def new_interpreters(warm_commands: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands start as for users, in a file in which others are forks."""
+    monkeypatch.setattr(subprocess, "Popen", _POPEN)
 
 
 @pytest.fixture(autouse=True)

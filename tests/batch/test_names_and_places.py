@@ -19,6 +19,8 @@ from cuvis_ai_core.cli.restore.restore_pipeline import main
 from cuvis_ai_core.data.cube_files import find_cube_files
 from cuvis_ai_core.errors import OutputError
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 Cubes = Callable[..., None]
 posix = pytest.mark.skipif(sys.platform != "linux", reason="names and links as Linux has them")
 

@@ -17,6 +17,8 @@ import pytest
 from cuvis_ai_core.batch import Limits, Local, Report, run_cubes
 from cuvis_ai_core.errors import BatchError, CubeError, NodeNotFoundError, OutputError
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 Cubes = Callable[..., None]
 
 
@@ -61,6 +63,7 @@ def test_the_same_call_goes_on_and_does_nothing_twice(folder: Path, cubes: Cubes
     assert (folder / "out" / "fine2" / "run.json").stat().st_mtime_ns == before["fine2"]
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_the_driver_imports_nothing_that_computes(folder: Path, cubes: Cubes) -> None:
     """It plans and listens, and is as small as that."""
     cubes("fine")

@@ -14,7 +14,11 @@ import pytest
 
 from cuvis_ai_core.results.folder import OutputFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
+    pytest.mark.usefixtures("warm_commands"),
+]
 
 PIPELINE = """nodes:
   - {name: scaler, class_name: MinMaxNormalizer}

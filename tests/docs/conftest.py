@@ -38,6 +38,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.demo.workspace import FILES
 from cuvis_ai_core.testing import GitHost
 from cuvis_ai_core.testing.git_host import PORT
+from tests.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -122,10 +123,9 @@ def _execute(block: Block, page: Path, namespace: dict[str, Any]) -> str:
 
 
 def _run_shell(block: Block, place: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.text],
-        env={**os.environ, "PATH": path, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -173,9 +173,23 @@ def blocks_of() -> Callable[[Path], list[Block]]:
 
 
 @pytest.fixture
-def run(page_folder: Path) -> Callable[[Path], None]:
-    """Return a function that runs the blocks of a page."""
-    return run_page
+def run(
+    page_folder: Path,
+    warm_process: WarmProcess | None,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[Path], None]]:
+    """Return a function that runs the blocks of a page; trainings there are forks of a process with all imports."""
+    programs = tmp_path_factory.mktemp("programs")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    if warm_process is None:
+        yield run_page
+        return
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    code = "import sys; from cuvis_ai_core.cli.start import restore_trainrun; sys.argv[0] = 'restore-trainrun'; "
+    code += "restore_trainrun()"
+    with warm_process.programs(programs, restore_trainrun=code):
+        yield run_page
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import yaml
 from cuvis_ai_core.grpc.client.client import Client
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 CALIBRATION, STATISTICAL = 3, 1
 COMPLETE = 2
 CALIBRATION_START, CALIBRATION_PROGRESS, CALIBRATION_END, POST_FIT_END = 6, 7, 8, 12

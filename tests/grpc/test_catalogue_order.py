@@ -11,6 +11,8 @@ import pytest
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 NODES = ("Center", "Scores", "SquaredError", "Accuracy")
 STATISTICAL, GRADIENT, COMPLETE = 1, 2, 2

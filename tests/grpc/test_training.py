@@ -21,6 +21,8 @@ from cuvis_ai_core.grpc.server.call_context import Service
 from cuvis_ai_core.grpc.server.training.capabilities import OPTIMIZERS
 from cuvis_ai_core.grpc.server.training.training_process import Words
 
+pytestmark = pytest.mark.usefixtures("warm_commands")
+
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
