@@ -48,6 +48,25 @@ def test_without_git_it_says_so(shell: Shell, monkeypatch: pytest.MonkeyPatch, t
     assert found["git"]["cure"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a program of a shell")
+@pytest.mark.parametrize("status", [0, 9])
+def test_a_gpu_that_torch_cannot_use_is_said(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    """As its driver names it; without a driver that finds one there is none."""
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("torch can use the GPU of this machine")
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\necho NVIDIA L4\nexit {status}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    _, found = looked_at(shell)
+    assert found["GPU"]["state"] == ("ok" if status else "warning")
+    assert ("NVIDIA L4, which torch" in found["GPU"]["said"]) == (not status)
+    assert bool(found["GPU"]["cure"]) == (not status)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
 def test_a_cache_that_others_may_write_is_an_error(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

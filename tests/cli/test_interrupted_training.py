@@ -45,7 +45,7 @@ def test_checkpoints_are_found(tmp_path: Path, dirpath: str) -> None:
         assert unfinished.checkpoints() == {"checkpoint-epoch-0001.ckpt": file}
 
 
-def _begin(output: Path, configuration: dict[str, str] | None = None) -> Unfinished:
+def _begin(output: Path, configuration: dict[str, Any] | None = None) -> Unfinished:
     """Begin a training, write a checkpoint as it is written, and break off."""
 
     def train(unfinished: Unfinished) -> None:
@@ -110,6 +110,18 @@ def test_links_are_not_followed(tmp_path: Path, place: str) -> None:
         pytest.fail("it was followed")
     assert (secret / "x.ckpt").read_bytes() == b"secret"
     assert [file.name for file in secret.iterdir()] == ["x.ckpt"]
+
+
+def test_the_number_of_reading_threads_makes_no_other_training(tmp_path: Path) -> None:
+    """It changes nothing of the result; what else stands of the data does."""
+    _begin(tmp_path, {"trainrun": {"data": {"batch_size": 2, "num_workers": 4}}})
+    with (
+        pytest.raises(click.BadParameter, match="of another configuration"),
+        Unfinished(tmp_path, {"trainrun": {"data": {"batch_size": 3}}}),
+    ):
+        pytest.fail("it was gone on with")
+    with Unfinished(tmp_path, {"trainrun": {"data": {"batch_size": 2}}}):
+        pass
 
 
 def test_a_link_that_came_later_is_no_checkpoint(tmp_path: Path) -> None:

@@ -115,6 +115,19 @@ def test_a_metric_node_that_is_not_there_is_left_out(restore: Run) -> None:
     assert restore("test", metric_nodes=["drak"])[0] == 0
 
 
+def test_a_long_training_says_how_far_it_is(restore: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients too, where a node goes through all cubes: in lines, some seconds apart."""
+    monkeypatch.setattr("cuvis_ai_core.cli.shared.progress._LINE_EVERY", 0.0)
+    assert restore("train")[1][:6] == [
+        "Initialising center from 2 cubes",
+        "Initialising center: 0 of 2 cubes",
+        "Initialising center: 1 of 2 cubes",
+        "Initialising center: 2 of 2 cubes",
+        "Measuring on 2 cubes of 'val'",
+        "Measuring on 2 cubes of 'val': 1 of 2 batches",
+    ]
+
+
 def test_a_training_says_and_writes_all(restore: Run) -> None:
     """And says it once more where it has ended before; measuring it again gives the same."""
     assert restore("train") == (

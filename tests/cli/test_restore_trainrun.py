@@ -136,6 +136,13 @@ def test_thresholds_are_calibrated(restore: Run, write_yaml: Run, monkeypatch: p
     result = restore("--plugins-path", "plugins.yaml", "--mode", "train", path=run)
     assert result.exit_code == 0, result.output
     (told,) = re.findall(r"Threshold: decider: threshold 9 -> (\S+)", result.output)
+    recorded = json.loads(Path("trained/run.json").read_text(encoding="utf-8"))["calibration"]
+    assert recorded["skipped"] is None
+    assert recorded["images"] == 2
+    assert recorded["nodes"]["decider"]["thresholds"]["threshold"] == {
+        "before": 9.0,
+        "after": pytest.approx(float(told), rel=1e-4),
+    }
     for file in ("pipeline.yaml", "trained_models/scores_restored.yaml"):
         written = yaml.safe_load(Path("trained", file).read_text(encoding="utf-8"))["nodes"][-1]["hparams"]
         assert written["threshold"] == pytest.approx(float(told), rel=1e-4)
@@ -706,7 +713,7 @@ def test_a_finished_training_is_kept(restore: Run) -> None:
     """The same settings are said to be done, others to differ; only `--overwrite` trains, and an own folder does."""
     first = restore("--mode", "train")
     weights, changed = _weights(Path("trained")), ("--override", "training.optimizer.lr=0.01")
-    again = restore("--mode", "train", "--override", "name=again")
+    again = restore("--mode", "train", "--override", "name=again", "--override", "data.num_workers=2")
     assert again.exit_code == 0, again.output
     assert "holds this training already, with these settings. --overwrite trains again" in again.output
     for part in ("val", "test"):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -181,14 +181,19 @@ def test_nodes_that_learn_one_after_the_other(telling: Telling, said: list[Any],
 class Trainer:
     """Trains nothing, tells of two epochs, and counts what it is tested on."""
 
+    rows: ClassVar[list[dict[str, float]]] = [
+        {"epoch": 5.0, "lr": 0.5, "train_loss": 0.5, "train/rx/auc": 0.25},
+        {"epoch": 6.0, "lr": 0.5, "train_loss": 0.25, "val_loss": 0.75, "rx/auc": 1.0},
+    ]
+
     def __init__(self, *_: object, **__: object) -> None:
         self.epochs_trained = lambda: 4
         self.history = list
 
     def fit(self, *_: object, observer: Any, **__: object) -> None:
         """Tell of them."""
-        observer({"epoch": 5.0, "train_loss": 0.5})
-        observer({"epoch": 6.0, "train_loss": 0.25, "val_loss": 0.75, "rx/auc": 1.0})
+        for row in self.rows:
+            observer(row)
 
     def evaluate(self, batches: list[str], stage: str) -> dict[str, float]:
         """Return a measure, where that can be had."""
@@ -235,9 +240,9 @@ def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) ->
     hooks = [hook for hook, *_ in _events(said)]
     told = [(hook, dict(each.losses), dict(each.metrics)) for hook, each in zip(hooks, said, strict=True)]
     assert told[1:4] == [
-        ("EPOCH_END", {"train_loss": 0.5}, {}),
-        ("VALIDATION_END", {"val_loss": 0.75}, {}),
-        ("EPOCH_END", {"train_loss": 0.25, "val_loss": 0.75}, {"rx/auc": 1.0}),
+        ("EPOCH_END", {"train_loss": 0.5}, {"lr": 0.5, "train/rx/auc": 0.25}),
+        ("VALIDATION_END", {"val_loss": 0.75}, {"rx/auc": 1.0}),
+        ("EPOCH_END", {"train_loss": 0.25, "val_loss": 0.75}, {"lr": 0.5, "rx/auc": 1.0}),
     ]
     assert [(each.event.epochs.current, each.event.epochs.total) for each in said[1:4]] == [(5, 9), (0, 0), (6, 9)]
     # Of two batches each, after four epochs that were trained before.
@@ -254,6 +259,16 @@ def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) ->
     outcome = said[6].event.calibration
     assert (outcome.applicable, outcome.phase_detail) == (False, "no node of this pipeline can be calibrated")
     assert said[6].message == outcome.phase_detail
+
+
+def test_a_validation_without_a_loss_ends_with_its_measures(
+    by_gradient: Gradient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metric nodes may be all that runs in it."""
+    monkeypatch.setattr(Trainer, "rows", [{"epoch": 5.0, "train_loss": 0.5, "rx/auc": 0.75}])
+    said = by_gradient()
+    assert [hook for hook, *_ in _events(said)][1:3] == ["VALIDATION_END", "EPOCH_END"]
+    assert (dict(said[1].losses), dict(said[1].metrics)) == ({}, {"rx/auc": 0.75})
 
 
 def test_a_training_that_goes_on_says_so_first(by_gradient: Gradient, tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_there_are_only_so_many_sessions(stub: Any) -> None:
     with pytest.raises(ServiceError) as caught:
         sessions.create()
     assert caught.value.code == "RESOURCE_EXHAUSTED"
+    assert "--max-sessions" in str(caught.value)
     made = sessions.all()
     sessions.close_all()
     assert len(sessions) == 0

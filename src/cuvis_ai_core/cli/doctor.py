@@ -178,6 +178,9 @@ def _gpu() -> Iterator[Finding]:
 
     if torch.cuda.is_available():
         yield Finding("GPU", _OK, torch.cuda.get_device_name(0))
+    elif found := _said(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]):
+        said = f"{found}, which torch {torch.__version__} cannot use; pipelines run on the CPU"
+        yield Finding("GPU", _WARNING, said, "install the build of torch for this GPU and its driver: see pytorch.org")
     else:
         yield Finding("GPU", _OK, f"none that torch {torch.__version__} can use; pipelines run on the CPU")
 

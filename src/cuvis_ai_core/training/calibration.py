@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.node.array_libraries import converter_of
@@ -41,6 +42,13 @@ class Calibrated:
         changed = {name: each for name, each in self.report.items() if isinstance(each, dict) and {*each} >= {"new"}}
         return {name: (float(each.get("old") or 0), float(each["new"])) for name, each in changed.items()}
 
+    def record(self) -> dict[str, Any]:
+        """Return it as plain values for a record in JSON, which has neither NaN nor infinities."""
+        changes = {name: {"before": old, "after": new} for name, (old, new) in self.thresholds.items()}
+        values = {name: each for name, each in self.report.items() if isinstance(each, float)}
+        metrics = {name: each if isfinite(each) else None for name, each in values.items()}
+        return {"thresholds": changes, "metrics": metrics, "skipped": self.skipped or None}
+
     def words(self) -> str:
         """Return it as a line for people."""
         if self.skipped:
@@ -66,6 +74,11 @@ class Outcome:
     marked: int = 0
     skipped: str = ""
     reason: str = "NONE"
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain values for a record in JSON."""
+        about = {"images": self.frames, "marked_images": self.marked, "skipped": self.skipped or None}
+        return {**about, "nodes": {each.node: each.record() for each in self.nodes}}
 
     def lines(self) -> list[str]:
         """Return it as lines for people."""

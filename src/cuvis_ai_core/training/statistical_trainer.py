@@ -324,5 +324,5 @@ def _images_in(batch: Batch) -> int:
 
 def _total(batches: Any) -> int:
     """Return how many images there are, 0 where nobody knows."""
-    data: Any = getattr(batches, "dataset", ())
+    data: Any = getattr(batches, "dataset", None) or getattr(batches, "numbers", ())
     return len(data) if hasattr(data, "__len__") else 0

@@ -14,7 +14,10 @@ from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.run_record import RECORD, for_results
 from cuvis_ai_core.training.config import TrainRunConfig
 
-_OF_NO_MATTER: Final = {"name", "tags", "weights", "output_dir", "plugins_path"}
+_OF_NO_MATTER: Final[dict[str, Any]] = {
+    **dict.fromkeys(("name", "tags", "weights", "output_dir", "plugins_path"), True),
+    "data": {"num_workers"},
+}
 """What changes nothing about the result; the code of plugins is compared by the nodes."""
 
 _SHOWN: Final = 5

@@ -44,13 +44,16 @@ class Unfinished:
 
     Args:
         output: The output directory.
-        configuration: What is trained, with which code: only the same goes on.
+        configuration: What is trained (`trainrun`), with which code: only the same goes on.
     """
 
     def __init__(self, output: Path, configuration: Mapping[str, Any]) -> None:
         self.folder = output / _NAME
-        # The order of keys in a file makes no other training.
-        text = json.dumps(configuration, sort_keys=True, default=str)
+        # Neither the order of keys in a file nor the number of threads that read makes another training.
+        trainrun = dict(configuration.get("trainrun") or {})
+        if isinstance(data := trainrun.get("data"), Mapping):
+            trainrun["data"] = {key: each for key, each in data.items() if key != "num_workers"}
+        text = json.dumps({**configuration, "trainrun": trainrun}, sort_keys=True, default=str)
         self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self._lock = FileLock(self.folder / _LOCK)
 

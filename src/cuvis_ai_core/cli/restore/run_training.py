@@ -1,9 +1,10 @@
 """One training, validation or test, from a resolved trainrun to results."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
@@ -18,7 +19,7 @@ from cuvis_ai_core.pipeline.file.writer import check_saving
 from cuvis_ai_core.results.folder import OutputFolder
 from cuvis_ai_core.results.run_record import RECORD, node_records
 from cuvis_ai_core.training.batch_step import Measuring
-from cuvis_ai_core.training.calibration import calibratable, calibrate
+from cuvis_ai_core.training.calibration import Outcome, calibratable, calibrate
 from cuvis_ai_core.training.config import DataConfig
 from cuvis_ai_core.training.data_splits import parts_of
 from cuvis_ai_core.training.epochs import Reading
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cuvis_ai_core.registry import NodeRegistry
     from cuvis_ai_core.training.gradient_trainer import GradientTrainer
     from cuvis_ai_core.training.metrics_csv import Row
+    from cuvis_ai_core.training.post_fit import TrainEvent
     from cuvis_ai_core.training.trainrun import TrainRun
 
 
@@ -93,13 +95,13 @@ class Session:
                 kept_on_failure(unfinished.folder, pipeline, self._rows, self._epochs),
             ):
                 rows = self._fit(pipeline, unfinished.folder)
-                self._calibrate(pipeline)
+                calibrated = self._calibrate(pipeline)
                 pool = self._measure(pipeline, "val")
                 found = {"val": pool.values(), **self._tested(pipeline, output.staging)}
                 with working(f"Writing {target}"):
                     self._results.write(output.staging, pipeline, rows or [found["val"]], unfinished.checkpoints())
                     self._results.write_matrices(output.staging, pool)
-                    self._results.write_record(output.staging, nodes, found)
+                    self._results.write_record(output.staging, nodes, found, calibrated)
                     output.publish()
         if self._run.published:
             self._results.write_where_published(target, pipeline.name, nodes)
@@ -156,7 +158,8 @@ class Session:
         train = self._parts.batches("train")
         statistical = StatisticalTrainer(pipeline)
         if waiting := statistical.waiting:
-            with working(f"Initialising {', '.join(waiting)} from {len(train.numbers)} cubes"):
+            with working(f"Initialising {', '.join(waiting)} from {len(train.numbers)} cubes") as show:
+                statistical.emit = partial(_show_initialising, show)
                 statistical.fit(train)
         if self._config.training is None:
             return []
@@ -182,14 +185,17 @@ class Session:
             observer=EpochLines(self._config.training.max_epochs),
         )
 
-    def _calibrate(self, pipeline: "Pipeline") -> None:
+    def _calibrate(self, pipeline: "Pipeline") -> Outcome | None:
         names = calibratable(pipeline, self._config.freeze_nodes)
-        if names:
-            batches = self._parts.batches("val")
-            with working(f"Calibrating {', '.join(names)} on {len(batches.numbers)} cubes of 'val'"):
-                outcome = calibrate(pipeline, batches, self._config.freeze_nodes)
-            for line in outcome.lines():
-                say(f"Threshold: {line}")
+        if not names:
+            return None
+        batches = self._parts.batches("val")
+        text = f"Calibrating {', '.join(names)} on {len(batches.numbers)} cubes of 'val'"
+        with working(text) as show:
+            outcome = calibrate(pipeline, _counted(batches, text, show), self._config.freeze_nodes)
+        for line in outcome.lines():
+            say(f"Threshold: {line}")
+        return outcome
 
     def _tested(self, pipeline: "Pipeline", folder: Path) -> dict[str, dict[str, float]]:
         """Return how good the pipeline is on the data to test on, where there are some: what was trained stays."""
@@ -219,8 +225,11 @@ class Session:
         config = self._config
         batches = self._parts.batches(split)
         measuring = Measuring(pipeline, config.loss_nodes, self._metric_nodes(pipeline), config.data.ignore_label)
-        with working(f"Measuring on {len(batches.numbers)} cubes of '{split}'"):
-            pool = pooled(measuring, batches, split, config.training.on_nan if config.training else None)
+        text = f"Measuring on {len(batches.numbers)} cubes of '{split}'"
+        with working(text) as show:
+            pool = pooled(
+                measuring, _counted(batches, text, show), split, config.training.on_nan if config.training else None
+            )
         averaged = pool.averaged if len(batches) > 1 else set()
         self._by_pixels[split] = tuple(name for name in measuring.by_pixels if name in averaged)
         return pool
@@ -231,6 +240,18 @@ class Session:
             print_table(("metric", "value"), rows, title=f"{self._config.name}: {split}")
         if found and (names := self._by_pixels.get(split)):
             say(f"Means of batches, weighted by their pixels (no output 'weight'): {', '.join(names)}.")
+
+
+def _show_initialising(show: Callable[[str], None], event: "TrainEvent") -> None:
+    if event.progress is not None:
+        show(f"Initialising {event.node}: {event.progress.done} of {event.progress.total} cubes")
+
+
+def _counted(batches: Any, text: str, show: Callable[[str], None]) -> Iterator[Mapping[str, Any]]:
+    """Yield batches, and show how many were gone through."""
+    for number, batch in enumerate(batches, 1):
+        yield batch
+        show(f"{text}: {number} of {len(batches)} batches")
 
 
 def _lacks_statistics(pipeline: "Pipeline") -> bool:

@@ -20,6 +20,7 @@ from cuvis_ai_core.training.trainrun_pipeline import PIPELINE_FILE, PUBLISHED_FO
 
 if TYPE_CHECKING:
     from cuvis_ai_core.pipeline.pipeline import Pipeline
+    from cuvis_ai_core.training.calibration import Outcome
     from cuvis_ai_core.training.metrics_csv import Row
     from cuvis_ai_core.training.trainrun import TrainRun
 
@@ -77,8 +78,14 @@ class Results:
             write_matrix(folder / f"{stem}.csv", matrix, labels)
             draw_matrix(folder / f"{stem}.png", matrix, labels, f"{for_results(self._config.name)}: {name}")
 
-    def write_record(self, folder: Path, nodes: list[dict[str, Any]], found: Mapping[str, Mapping[str, float]]) -> None:
-        """Write what ran, on what, and what was measured on each part of the data."""
+    def write_record(
+        self,
+        folder: Path,
+        nodes: list[dict[str, Any]],
+        found: Mapping[str, Mapping[str, float]],
+        calibrated: "Outcome | None" = None,
+    ) -> None:
+        """Write what ran, on what, what became of thresholds, and what was measured on each part of the data."""
         inputs: dict[str, Any] = {
             "trainrun": input_record(self._run.path),
             "annotations": [
@@ -86,6 +93,8 @@ class Results:
                 for path, each in self._parts.opened.items()
             ],
         }
+        if calibrated is not None:
+            inputs["calibration"] = calibrated.record()
         for split, values in found.items():
             # JSON has neither NaN nor infinities (RFC 8259, section 6).
             inputs[RECORDED[split]] = {name: each if math.isfinite(each) else None for name, each in values.items()}

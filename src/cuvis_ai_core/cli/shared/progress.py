@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LINE_EVERY: Final = 10.0
-"""Seconds between two lines about tiles where there is no terminal."""
+"""Seconds between two lines about how far something is, where there is no terminal."""
 
 _SECONDS_BETWEEN_EPOCHS: Final = 2.0
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """Show that something is under way."""
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show what is under way, and how far it is, as what this gives is told: live, or in a line at times."""
     if not is_live():
         report(text)
-        yield
+        yield _Seldom(report)
         return
     logger.info("%s", text)
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True)
-    with console.status(Text(shown_in_line(text)), spinner=spinner(console)):
-        yield
+    with console.status(Text(shown_in_line(text)), spinner=spinner(console)) as status:
+        yield lambda now: status.update(Text(shown_in_line(now)))
 
 
 @contextmanager
@@ -136,6 +136,19 @@ class TileDisplay:
         self._last = now
         left = (now - self._begun) / done * (total - done)
         self._show(f"{self._text}: tile {done} of {total}, {duration(left)} to go")
+
+
+class _Seldom:
+    """Shows a line if the last one, or the beginning, is some time ago."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._last = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if (now := time.monotonic()) - self._last >= _LINE_EVERY:
+            self._last = now
+            self._show(text)
 
 
 class EpochLines:

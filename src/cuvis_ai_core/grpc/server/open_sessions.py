@@ -194,7 +194,10 @@ class Sessions:
         with self._lock:
             if len(self._sessions) >= self._most:
                 raise ServiceError(
-                    f"There are {self._most} sessions, as many as this server has.", code="RESOURCE_EXHAUSTED"
+                    f"There are {self._most} sessions, as many as this server has.",
+                    hint="Close sessions that are done with (CloseSession), or start the server with a larger "
+                    "--max-sessions.",
+                    code="RESOURCE_EXHAUSTED",
                 )
             session = Session(self._most_waiting, self._registry)
             self._sessions[session.id] = session

@@ -4,6 +4,7 @@ import hmac
 import logging
 import re
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ _TOKEN: Final = re.compile(rb"[!-~]+")
 
 _NOT_NOW: Final = {9: "is not valid yet", 10: "has expired"}
 """What OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+_AT_ANY_TIME: Final = 0x200000
+"""What OpenSSL calls X509_V_FLAG_NO_CHECK_TIME; the `ssl` module has no name for it."""
 
 _STEPS: Final = 4
 """So often both sides have to answer until one has seen the other's certificate."""
@@ -111,24 +115,37 @@ def token_guard(settings: Settings) -> Any:
 
 
 def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:
-    """Return what is wrong with the time of a certificate: by a client that trusts it, on a line in memory."""
+    """Return what is wrong with the time of a certificate, and what times it names."""
+    try:
+        _seen_by_client(context, chain)
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code not in _NOT_NOW:
+            return None
+        seen = _seen_by_client(context, chain, _AT_ANY_TIME)
+        times = f" (it is valid from {seen['notBefore']} to {seen['notAfter']})" if seen else ""
+        return f"{_NOT_NOW[error.verify_code]}{times}"
+    return None
+
+
+def _seen_by_client(context: ssl.SSLContext, chain: Path, flags: int = 0) -> dict[str, Any]:
+    """Return the certificate as a client sees it that trusts it, on a line in memory.
+
+    Raises:
+        SSLCertVerificationError: Such a client refuses it.
+    """
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     # A certificate of an authority that is not in the file is judged by its own dates.
-    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | flags
     trusting.load_verify_locations(chain)
     # The `ssl` module has no way to read the dates of a certificate but a handshake.
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (trusting.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
     for _ in range(_STEPS):
         for side in sides:
-            try:
+            with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLCertVerificationError as error:
-                return _NOT_NOW.get(error.verify_code)
-    return None
+    return sides[0].getpeercert() or {}
 
 
 def _read(file: Path, option: str) -> bytes:

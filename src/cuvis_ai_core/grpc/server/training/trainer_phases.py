@@ -56,9 +56,11 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
         telling.run.look()
         telling.begin_anew(int(row["epoch"]) - 1)
         losses = {name: row[name] for name in ("train_loss", "val_loss") if name in row}
-        if "val_loss" in losses:
-            telling.say(hook="VALIDATION_END", split=SPLITS["val"], losses={"val_loss": losses["val_loss"]})
         metrics = {name: value for name, value in row.items() if name not in {"epoch", *losses}}
+        of_val = {name: value for name, value in metrics.items() if name != "lr" and not name.startswith("train/")}
+        if "val_loss" in losses or of_val:
+            val_loss = {name: value for name, value in losses.items() if name == "val_loss"}
+            telling.say(hook="VALIDATION_END", split=SPLITS["val"], losses=val_loss, metrics=of_val)
         epochs = messages().EpochProgress(current=int(row["epoch"]), total=config.training.max_epochs)
         telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
 
