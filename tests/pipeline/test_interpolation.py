@@ -46,7 +46,7 @@ def test_a_key_is_found_from_the_top_or_from_beside(text: str, value: object) ->
         ("${list." + "1" * 5000 + "}", "not found"),
         ("${here}", "the interpolation 'here' holds itself"),
         ("${.asked}", "the interpolation '.asked' holds itself"),
-        ("${.other}", "leads back to itself"),
+        ("${.other}", "leads back to itself: here.asked -> here.other -> here.asked."),
         ("${nothing:1}", "there is no function 'nothing'"),
         ("${oc.env:A,B,C}", "oc.env does not take 3 arguments"),
     ],

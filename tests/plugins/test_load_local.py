@@ -301,6 +301,13 @@ def test_a_missing_path_is_named(registry: NodeRegistry, tmp_path: Path) -> None
     assert isinstance(caught.value, ImportError)
 
 
+@pytest.mark.parametrize("variable", ["$HOME", "${LAB_DIR}", "%USERPROFILE%"])
+def test_a_variable_in_a_path_is_said_to_be_none(registry: NodeRegistry, variable: str) -> None:
+    """Only `~` stands for something: what a manifest means must not depend on who reads it."""
+    with pytest.raises(PluginLoadError, match="does not exist: variables of the environment mean nothing in a path"):
+        registry.load_plugin("echo", config(Path(variable, "echo")))
+
+
 def test_a_bad_configuration_is_a_manifest_error(registry: NodeRegistry) -> None:
     """Nothing is started for it."""
     with pytest.raises(ManifestError, match="provides"):

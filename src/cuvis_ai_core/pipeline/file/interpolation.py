@@ -121,7 +121,8 @@ class _Resolver:
             return copy.deepcopy(self._spend(*self._known[place]))
         name = _shown(place)
         if place in self._open:
-            raise PipelineError(f"{name}: the interpolation '{text:.80}' leads back to itself.", hint=_HINT)
+            circle = " -> ".join(map(_shown, [*self._open[self._open.index(place) :], place]))
+            raise PipelineError(f"{name}: the interpolation '{text:.80}' leads back to itself: {circle}.", hint=_HINT)
         if len(self._open) >= _DEEPEST or len(text) > _LONGEST:
             limit = f"more than {_DEEPEST} deep, or in a text of more than {_LONGEST} signs"
             raise PipelineError(f"{name}: interpolations stand {limit}.", hint="Write out what is meant.")

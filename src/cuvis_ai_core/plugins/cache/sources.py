@@ -1,6 +1,7 @@
 """From a Git tag or a local path to a folder with the plugin's code."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,8 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 
 if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
+
+_VARIABLE: Final = r"\$\w|\$\{|%\w+%"
 
 NO_ANSWER: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
 """Why a repository does not answer, which says nothing about its tags."""
@@ -77,6 +80,8 @@ def local_source(path: Path) -> Source:
     """
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
+        if re.search(_VARIABLE, str(path)):
+            what = f"{what}: variables of the environment mean nothing in a path"
         raise LocalPathError(
             f"The path {path} {what}.",
             hint="Give the folder of the plugin's project. A relative path counts from the manifest's folder, "
