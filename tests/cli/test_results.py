@@ -6,8 +6,9 @@ import pytest
 
 from cuvis_ai_core.data import Cube
 from cuvis_ai_core.results.output_files import Outputs
-from cuvis_ai_core.results.output_values import as_array, collect, limits, write_pictures
+from cuvis_ai_core.results.output_values import as_array, collect, limits
 from cuvis_ai_core.results.pictures.picture_types import Meaning
+from cuvis_ai_core.results.pictures.png_files import write_pictures
 
 
 class Tensor:

@@ -16,7 +16,8 @@ from cuvis_ai_core.results.folder import OutputFolder, safe_name
 from cuvis_ai_core.results.output_bands import Bands, bands_of
 from cuvis_ai_core.results.output_files import ARCHIVE, FORMATS, Outputs
 from cuvis_ai_core.results.output_metadata import class_names, meanings
-from cuvis_ai_core.results.output_values import Result, collect, write_pictures
+from cuvis_ai_core.results.output_values import Result, collect
+from cuvis_ai_core.results.pictures.png_files import write_pictures
 from cuvis_ai_core.results.run_page import PAGE, run_page
 from cuvis_ai_core.results.run_record import RECORD, cube_record, for_results, input_record, node_records, run_record
 

@@ -1,20 +1,14 @@
-"""What a pipeline gave: a record of each output, and what looks like a picture as PNG."""
+"""What a pipeline gave: the value of each output as an array, and its record."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuvis_ai_core.results.array_storage import Place, blocks_of, is_place
-from cuvis_ai_core.results.folder import safe_name
-from cuvis_ai_core.results.pictures.kinds import is_picture
-from cuvis_ai_core.results.pictures.picture_types import Meaning
-from cuvis_ai_core.results.pictures.png_files import save_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -98,51 +92,3 @@ def _ends(block: NDArray[Any]) -> tuple[float, float] | None:
     finite = np.isfinite(block)
     values = block if finite.all() else block[finite]  # a cube is large: no copy without need
     return (float(values.min()), float(values.max())) if values.size else None
-
-
-def write_pictures(
-    folder: Path,
-    results: list[Result],
-    image: tuple[int, ...],
-    meaning: Callable[[Address], Meaning],
-    file_of: Callable[[Address], str],
-) -> list[dict[str, Any]]:
-    """Write the pictures, and return a record of each output in each file.
-
-    Args:
-        folder: Where to write.
-        results: What the pipeline gave.
-        image: Height and width of the cube.
-        meaning: Tells what an output means.
-        file_of: Tells in which file an output is.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    about = {result.name: result.record() for result in results}
-    records = [
-        {"file": file_of((result.node, result.port)), "key": result.name, **about[result.name]} for result in results
-    ]
-    for result, stem in zip(results, _stems(results), strict=True):
-        if not is_picture(result.array, image):
-            continue
-        known = meaning((result.node, result.port))
-        written = save_pictures(folder, stem, np.asarray(result.array), image, result.name, known)
-        records += ({**about[result.name], **record} for record in written)
-    return records
-
-
-def _stems(results: Iterable[Result]) -> list[str]:
-    """Return a begin of file names for each output; two that differ only in case would be one on many disks."""
-    stems: list[str] = []
-    for result in results:
-        name = safe_name(result.name)
-        candidates = (name if number == 1 else f"{number}_{name}" for number in count(1))
-        stems.append(next(each for each in candidates if not any(_meet(each, stem) for stem in stems)))
-    return stems
-
-
-def _meet(left: str, right: str) -> bool:
-    """Tell whether files that begin with the one may have the name of a file that begins with the other."""
-    short, long = sorted((left.casefold(), right.casefold()), key=len)
-    return long == short or long.startswith(f"{short}-")

@@ -150,8 +150,9 @@ def _write(
 
     from cuvis_ai_core.results.folder import OutputFolder
     from cuvis_ai_core.results.output_files import ARCHIVE, FORMATS, Outputs
-    from cuvis_ai_core.results.output_values import collect, write_pictures
+    from cuvis_ai_core.results.output_values import collect
     from cuvis_ai_core.results.pictures.picture_types import Meaning
+    from cuvis_ai_core.results.pictures.png_files import write_pictures
     from cuvis_ai_core.results.run_record import RECORD, run_record
 
     results, left_out = collect({address_of(name): value for name, value in values.items()})
