@@ -1,5 +1,6 @@
 """What a worker's program answers to each request, asked over a connection in this process."""
 
+import os
 import socket
 import sys
 import threading
@@ -26,6 +27,16 @@ from cuvis_ai_schemas.pipeline import PortSpec
 CUBE = PortSpec(np.float32, (-1, "bands"))
 
 
+class Sum:
+    total = 0
+
+    def compute(self):
+        return np.float32(self.total)
+
+    def reset(self):
+        self.total = 0
+
+
 class Scale(ArrayNode):
     INPUT_SPECS = {"cube": CUBE, "mask": PortSpec(np.float32, (-1,), optional=True)}
     OUTPUT_SPECS = {"cube": CUBE}
@@ -35,8 +46,13 @@ class Scale(ArrayNode):
         self.factor = self.hparams["factor"] = factor
         self.bands = bands
         self.seen = []
+        self.sum = Sum()
+
+    def pooled_metrics(self):
+        return {"sum": self.sum}
 
     def forward(self, cube, mask=None):
+        self.sum.total += 1
         self.seen.append(None if mask is None else mask.dtype.name)
         return {"cube": cube * self.factor, "dtype": cube.dtype.name, "seen": list(self.seen)}
 
@@ -72,6 +88,32 @@ class Takes(ArrayNode):
 
     def forward(self, cube, raw=None):
         return {"cube": cube, "raw": raw}
+
+
+class Module(Takes):
+    evaluated = False
+    devices = ()
+
+    def __call__(self, **inputs):
+        return {**self.forward(**inputs), "called": [self.evaluated, *self.devices]}
+
+    def eval(self):
+        self.evaluated = True
+
+    def to(self, device):
+        self.devices += (device,)
+
+    def parameters(self):
+        return [type("Weight", (), {"requires_grad": needed}) for needed in (False, bool(self.devices))]
+
+
+class Mute(Takes):
+    def forward(self, cube, raw=None):
+        class Unspeakable(Exception):
+            def __str__(self):
+                raise ValueError
+
+        raise Unspeakable
 """
 
 
@@ -91,6 +133,8 @@ class Host:
         told = [(name, size) for name, size, _ in new]
         handles = [handle for _, _, handle in new]
         self._channel.send({**header, key: text, "new": told, **more}, writer.data, handles, 30)
+        for handle in handles:
+            os.close(handle)
 
     def heard(self) -> Message:
         """Return what is answered."""
@@ -194,6 +238,30 @@ def test_inputs_become_arrays_of_the_library_that_a_port_names(host: Host, monke
     assert host.call("forward", 1) == {"cube": 1, "raw": None}
 
 
+def test_a_module_is_called_where_it_was_moved_to(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that its hooks run; it is evaluated, and has inputs on its device. What is no module is moved nowhere."""
+    monkeypatch.setattr(serve, "is_module", lambda node: type(node).__name__ == "Module")
+    monkeypatch.setattr(serve, "converter", lambda _, device, __: lambda value: [device, value])
+    assert host.construct(of="Module")["trainable"] is False
+    host.construct(of="Takes", node=2)
+    assert host.call("forward", 1, 2) == {"cube": 1, "raw": ["cpu", 2], "called": [True]}
+    for node in (1, 2):
+        assert host.ask("to", "cuda:1", node=node)["trainable"] is (node == 1)
+    assert host.call("forward", 1, 2) == {"cube": 1, "raw": ["cuda:1", 2], "called": [True, "cuda:1"]}
+    assert host.call("forward", 1, 2, node=2) == {"cube": 1, "raw": ["cpu", 2]}
+
+
+def test_what_a_node_counts_is_asked_for_by_its_name(host: Host) -> None:
+    """Which names there are, what one comes to, and that it begins anew."""
+    host.construct()
+    assert host.call("pooled_metrics") == ["sum"]
+    for _ in range(2):
+        host.call("forward", np.ones((1, 1)))
+    assert host.call("pooled_metrics", "sum", "compute") == 2.0
+    assert host.call("pooled_metrics", "sum", "reset") is None
+    assert host.call("pooled_metrics", "sum", "compute") == 0.0
+
+
 def test_state_and_calibration_answer_with_what_is_known_now(host: Host) -> None:
     """A state is data; what changes the node answers with its facts, a calibration with its report too."""
     host.construct()
@@ -246,6 +314,24 @@ def test_errors_are_told_with_their_place_and_their_kind(host: Host, tmp_path: P
     assert host.construct(node=1)["name"] == "Scale"
 
 
+def test_a_trace_shows_the_code_of_the_plugin_alone(host: Host, tmp_path: Path) -> None:
+    """None at all where our own error never was there; where the code cannot be read, the error shows the line."""
+    host.construct(of="Mute")
+    told = host.call("forward", 1)
+    assert (told["kind"], told["like"], told["words"]) == ("Unspeakable", "Exception", "(its text cannot be shown)")
+    assert f'File "{tmp_path / host.module}.py"' in told["trace"]
+    missing = host.construct(of="Missing")
+    assert (missing["ours"], missing["trace"]) == ("InvalidNodeError", "")
+    assert "serve.py" in host.call("state_dict", node=7)["trace"]
+    (tmp_path / f"odd_{host.module}.py").write_text("a = = 1\n")
+    host.module = f"odd_{host.module}"
+    odd = host.construct()
+    assert (odd["kind"], odd["trace"].splitlines()[0]) == (
+        "SyntaxError",
+        f'  File "{tmp_path / host.module}.py", line 1',
+    )
+
+
 @pytest.mark.parametrize("end", ["ended", "failed"])
 def test_a_node_learns_from_batches_that_it_asks_for(host: Host, end: str) -> None:
     """Other nodes are asked meanwhile; where the maker of batches failed, learning fails."""
@@ -283,3 +369,18 @@ def test_memory_is_told_of_with_every_answer(host: Host) -> None:
     host.send({"drop": ["h1"]})
     host.send({"do": "forward", "node": 1}, "given", {"args": [cube], "kwargs": {}}, lend=["h1"])
     assert "no segment" in host.heard().header["error"]["words"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted as Linux shows them")
+def test_no_file_is_left_open_for_memory_that_was_given_up(host: Host) -> None:
+    """Neither that which came with a call, nor that which an answer was in."""
+    host.construct()
+    opened = []
+    for _ in range(4):
+        host.call("forward", np.ones((1, SMALLEST), np.float32))
+        names = [f"{side}{number}" for side in "hw" for number in range(1, 5)]
+        host.send({"drop": names})
+        host.pool.drop(names)
+        host.call("state_dict")
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert len(set(opened)) == 1

@@ -70,8 +70,8 @@ def find_class(plugin: str, path: str) -> type:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        known = _beside(missing) if f"{module_name}.".startswith(f"{missing}.") else []
-        if not known:
+        known = _beside(missing) if f"{module_name}.".startswith(f"{missing}.") else None
+        if known is None:
             raise
         raise no_module(plugin, path, missing, known) from error
     found = getattr(module, class_name, None)
@@ -80,11 +80,14 @@ def find_class(plugin: str, path: str) -> type:
     raise no_class(plugin, path, vars(module), importlib.import_module)
 
 
-def _beside(missing: str) -> list[str]:
+def _beside(missing: str) -> list[str] | None:
     """Return the names of the modules beside one that is not there; at the top, with all libraries, the nearest."""
     parent = missing.rpartition(".")[0]
-    known = [each.name for each in pkgutil.iter_modules(sys.modules[parent].__path__ if parent else None)]
-    return known if parent else [*filter(None, [nearest(missing, known)])]
+    if parent:
+        # A plugin may be one file, which has no `__path__`.
+        return [each.name for each in pkgutil.iter_modules(getattr(sys.modules[parent], "__path__", []))]
+    near = nearest(missing, [each.name for each in pkgutil.iter_modules()])
+    return None if near is None else [near]
 
 
 def _unique(classes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
