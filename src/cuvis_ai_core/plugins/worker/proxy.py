@@ -129,7 +129,7 @@ class ProxyNode(NodeMixin):
     @statistically_initialized.setter
     def statistically_initialized(self, value: bool | None) -> None:
         # A pipeline assigns this for every node: a call of the process only where it says something new.
-        if value is None or value != self._facts["initialized"] or self._facts["unfitted"]:
+        if value != self._facts["initialized"] or self._facts["unfitted"]:
             self._take(self._ask("initialized", value))
 
     @property
@@ -259,7 +259,6 @@ class ProxyNode(NodeMixin):
     def _remember(self, connection: Connection) -> None:
         """Keep the state of the real node, for another worker."""
         if "state_dict" not in self._methods:
-            self._state = {}
             return
         # Until it is known: what it was before is not what it is.
         self._state, self._why = None, "its process ended before it told its state"
