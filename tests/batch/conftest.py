@@ -28,6 +28,7 @@ class Moody(ArrayNode):
 
     def forward(self, cube):
         mood = int(np.asarray(cube[0, 0, 0, 0]))
+        os.write(1, b"what a node prints is no answer ")
         if mood == 1:
             raise ValueError("this cube is not liked")
         if mood == 2:

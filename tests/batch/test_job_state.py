@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from cuvis_ai_core.batch import worker, worker_memory
@@ -296,6 +297,29 @@ def test_a_worker_does_what_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_pa
     keys = ["pipeline", "weights", "overrides", "keep", "format", "processing_mode", "measurement", "device"]
     keys += ["allow_untrained", "memory"]
     assert {key: taken[key] for key in keys} == {key: getattr(job, key) for key in keys}
+
+
+def test_what_a_worker_does_with_a_cube_stands_in_its_record(tmp_path: Path) -> None:
+    """By whom, in which try and how long it took; of a cube that fails no folder comes, and the next one is done."""
+    (tmp_path / "rx.yaml").write_text("nodes:\n  - {name: rx, class_name: RXDetector}\n")
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((4, 5, 3), np.float32))
+    (tmp_path / "bad.npy").write_bytes(b"x")
+    begun = worker.Worker(Job(str(tmp_path / "rx.yaml")), tmp_path / "out", "print", "local-7")
+    bad = begun.run(Unit(str(tmp_path / "bad.npy"), "bad"))
+    assert (bad["kind"], bad["node"], bad["peak"] > 0, bad["seconds"] >= 0) == ("CubeError", None, True, True)
+    assert "bad.npy" in bad["error"]
+    unit = Unit(str(tmp_path / "a.npy"), "deep/a")
+    found = begun.run(unit, tries=2)
+    assert set(found) == {"seconds", "peak"}
+    assert sorted(str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").glob("**/*.*")) == [
+        *(f"deep/a/{name}" for name in ("outputs.npz", "run.json", "rx.scores-map.png")),
+    ]
+    record = json.loads((tmp_path / "out/deep/a/run.json").read_text())
+    about = record["batch"]
+    assert 0 < about.pop("seconds") <= found["seconds"]
+    assert about == batch_record(unit, "print", unit.state(), worker="local-7", tries=2)
+    assert record["nodes"] == begun.nodes
+    assert begun.run(Unit(str(tmp_path / "gone.npy"), "gone"))["kind"] == "FileNotFoundError"
 
 
 @pytest.mark.parametrize("shard", [(-1, 2), (2, 2), (3, 2), (0, 0)])

@@ -67,6 +67,7 @@ class Script:
         self._peak = peak
         self._events: deque[Event | BaseException | None] = deque()
         self._ready: set[int] = set()
+        self._running: set[int] = set()
         self._idle_since: float | None = None
 
     def crew(self, setup: Setup) -> "Script":
@@ -75,7 +76,9 @@ class Script:
         return self
 
     def start(self, worker: int) -> None:
-        """Say what is to be said, or that the worker is ready."""
+        """Say what is to be said, or that the worker is ready; none is begun while it runs."""
+        assert worker not in self._running
+        self._running.add(worker)
         while self._starts:
             first = self._starts.popleft()
             self._events.append(first)
@@ -110,6 +113,7 @@ class Script:
     def end(self, worker: int) -> None:
         """End a worker: it is ready no more, and nothing more is heard of it."""
         self._ready.discard(worker)
+        self._running.discard(worker)
         self._events = deque(each for each in self._events if not isinstance(each, Event) or each.worker != worker)
 
     def close(self) -> None:

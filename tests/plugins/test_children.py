@@ -6,9 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from cuvis_ai_core.plugins import children
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
+from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS
 
 Run = Callable[..., Any]
 
@@ -249,3 +254,80 @@ def test_another_interpreter_is_not_given_what_was_built_for_this_one(run: Run) 
     """A variable of another Python is passed over."""
     other = json.dumps(["cpython-27-some", [["cuvis_ai_core.scoped.x", "/nowhere", []]], {"/nowhere": ["x"]}])
     assert run("del both\nanswer = 1", env={"CUVIS_LIVE_PLUGINS": other}) == 1
+
+
+@pytest.fixture
+def adopted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, bool] | None]:
+    """Return a function that begins a process of a command, which one of several plugins may have started.
+
+    Whose it is comes back, and whether its program is that plugin's own.
+    """
+
+    def scope(name: str, top: str) -> Any:
+        return SimpleNamespace(
+            name=name,
+            owns=lambda module: module.partition(".")[0] == top,
+            holds_file=lambda file: file == f"/code/{name}.py",
+        )
+
+    scopes = {each.name: each for each in (scope("one", "kids"), scope("two", "twins"), scope("three", "twins"))}
+    found: list[tuple[str, bool]] = []
+    monkeypatch.setattr(children, "install_finder", lambda: None)
+    monkeypatch.setattr(children, "living_scopes", scopes.values)
+    monkeypatch.setattr(children, "scope_named", scopes.get)
+    monkeypatch.setattr(children, "process_started_by", lambda scope, *, runs: found.append((scope.name, runs)))
+    monkeypatch.setenv(LIVE_PLUGINS, repr([interpreter(), [], {}]))
+
+    def begin(*command: str, caller: str | None = None) -> tuple[str, bool] | None:
+        monkeypatch.setattr(sys, "orig_argv", ["python", *command])
+        if caller is not None:
+            monkeypatch.setenv(CALLING_PLUGIN, caller)
+        children.adopt()
+        return found.pop() if found else None
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "kids.worker"),
+        ("-mkids",),
+        ("-Bm", "kids.worker", "-c", "pass"),
+        ("-B", "-Imkids"),
+        ("-X", "utf8", "-W", "error", "-m", "kids"),
+        ("-Xutf8", "-Werror", "-m", "kids"),
+        ("-BX", "utf8", "-m", "kids"),
+        ("--check-hash-based-pycs", "always", "-m", "kids"),
+    ],
+)
+def test_the_module_of_one_plugin_is_its_program(adopted: Callable[..., Any], command: tuple[str, ...]) -> None:
+    """However the command says so, and whoever started it without telling."""
+    assert adopted(*command) == ("one", True)
+    assert adopted(*command, caller="one") == ("one", True)
+    assert adopted(*command, caller="two") == ("two", False)
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        (("-m", "twins"), False),
+        (("-m",), False),
+        (("-W", "-m", "kids"), False),
+        (("-c", "import kids"), True),
+        (("-Ic", "import kids"), True),
+        (("-c", "from multiprocessing.spawn import spawn_main; spawn_main()"), False),
+        (("/code/one.py", "-m", "kids"), True),
+        (("script.py", "-m", "kids"), False),
+        (("-", "-m", "kids"), False),
+        ((), False),
+        (("-B",), False),
+    ],
+)
+def test_another_program_is_of_the_plugin_that_started_it(
+    adopted: Callable[..., Any], command: tuple[str, ...], *, runs: bool
+) -> None:
+    """Its names come first where the plugin wrote the program; without a caller that lives it is nobody's."""
+    assert adopted(*command) is None
+    assert adopted(*command, caller="gone") is None
+    assert adopted(*command, caller="one") == ("one", runs)

@@ -1,6 +1,7 @@
 """Calls that are broken off, processes that share what they should not, states that got lost: never a wrong answer."""
 
 import copy
+import gc
 import os
 import pickle
 import resource
@@ -27,6 +28,7 @@ from cuvis_ai_core.errors import (
     WorkerTimeoutError,
 )
 from cuvis_ai_core.node.base import overrides
+from cuvis_ai_core.plugins.worker import proxy
 from cuvis_ai_core.plugins.worker.connection import Connection
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
 
@@ -100,6 +102,65 @@ def test_a_state_that_was_loaded_and_then_lost_is_missed(node: Construct) -> Non
         fragile.load_state_dict({"number": -1.0})
     with pytest.raises(WorkerError, match="cannot be brought back as it was: its process ended before it told"):
         fragile.forward()
+
+
+@pytest.mark.parametrize(
+    ("table", "most", "said"),
+    [
+        ("odd", proxy._MOST_KEPT, r"an object of class builtins\.object cannot cross"),
+        ("large", 2**19 - 1, "it has 0.0 GB, and more than 0 GB are not kept"),
+        ("large", 2**19, None),
+    ],
+)
+def test_a_state_that_is_not_kept_is_missed(
+    node: Construct, monkeypatch: pytest.MonkeyPatch, table: str, most: int, said: str | None
+) -> None:
+    """Why is said only once it is needed; until then the node works."""
+    monkeypatch.setattr(proxy, "_MOST_KEPT", most)
+    fragile = node("Fragile", table)
+    assert fragile.forward()["table"] == table
+    fragile.cancel()
+    if said is None:
+        assert fragile.forward()["table"] == table
+    else:
+        with pytest.raises(WorkerError, match=f"cannot be brought back as it was: {said}"):
+            fragile.forward()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_node_that_comes_back_is_frozen_as_it_was(node: Construct, *, frozen: bool) -> None:
+    """By what it was told last."""
+    fragile = node("Fragile")
+    (fragile.unfreeze if frozen else fragile.freeze)()
+    (fragile.freeze if frozen else fragile.unfreeze)()
+    assert fragile.frozen is frozen
+    fragile.cancel()
+    assert fragile.forward()["table"] == ()
+    assert fragile.frozen is frozen
+
+
+def test_a_node_that_did_not_come_back_comes_back_as_it_was_before(
+    node: Construct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it became half-way does not count."""
+    scale = node("Scale")
+    scale.load_state_dict({"mean": np.array(5.0)})
+    scale.statistically_initialized = False
+    scale.cancel()
+    request = Connection.request
+
+    def failing(connection: Connection, do: str, given: object, **more: Any) -> Any:
+        if do == "initialized":
+            raise WorkerError("no")
+        return request(connection, do, given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "request", failing)
+        for _ in range(2):
+            with pytest.raises(WorkerError, match="no"):
+                scale.forward(cube=np.ones((1, 1, 1, 3), np.float32))
+    assert scale.forward(cube=np.ones((1, 1, 1, 3), np.float32))["mean"] == 5.0
+    assert scale.statistically_initialized is False
 
 
 def test_what_a_reset_did_is_not_undone_by_a_crash(node: Construct) -> None:
@@ -259,6 +320,27 @@ def test_what_cannot_be_sent_for_want_of_room_says_so(
             assert "ulimit -n" in str(caught.value.hint)
     assert int(echo.forward(value=np.ones(10**6))["value"].sum()) == 10**6
     assert bad.forward(what="pid")["answer"] == pid
+
+
+def test_what_cannot_be_sent_leaves_no_memory(node: Construct) -> None:
+    """What its first half is in is used again, as is what an answer came in."""
+    echo, this = node("Echo"), psutil.Process()
+    opened = []
+    for _ in range(20):
+        with pytest.raises(WorkerError, match="cannot cross"):
+            echo.forward(value=[np.zeros(2**17), object()])
+        echo.forward(value=np.zeros(2**17))
+        opened.append(this.num_fds())
+    assert max(opened[10:]) <= max(opened[:10])
+
+
+def test_a_node_that_nobody_has_any_more_is_let_go_of_in_its_worker(node: Construct) -> None:
+    """With the next call; its memory would be taken to the end of the registry."""
+    keeper, bad = node("Keeper"), node("Misbehaving")
+    assert "Keeper" in bad.forward(what="nodes")["answer"]
+    del keeper
+    gc.collect()
+    assert "Keeper" not in bad.forward(what="nodes")["answer"]
 
 
 def _half(bad: Any) -> None:

@@ -107,13 +107,21 @@ class Module(Takes):
         return [type("Weight", (), {"requires_grad": needed}) for needed in (False, bool(self.devices))]
 
 
+class Keep(Takes):
+    kept = None
+
+    def forward(self, cube, raw=None):
+        self.kept = cube
+        return {}
+
+
 class Mute(Takes):
     def forward(self, cube, raw=None):
-        class Unspeakable(Exception):
+        class PortError(Exception):
             def __str__(self):
                 raise ValueError
 
-        raise Unspeakable
+        raise PortError
 """
 
 
@@ -315,10 +323,14 @@ def test_errors_are_told_with_their_place_and_their_kind(host: Host, tmp_path: P
 
 
 def test_a_trace_shows_the_code_of_the_plugin_alone(host: Host, tmp_path: Path) -> None:
-    """None at all where our own error never was there; where the code cannot be read, the error shows the line."""
+    """None at all where our own error never was there; where the code cannot be read, the error shows the line.
+
+    A class of the plugin's that has the name of one of ours is none.
+    """
     host.construct(of="Mute")
     told = host.call("forward", 1)
-    assert (told["kind"], told["like"], told["words"]) == ("Unspeakable", "Exception", "(its text cannot be shown)")
+    words = "(its text cannot be shown)"
+    assert (told["kind"], told["like"], told["ours"], told["words"]) == ("PortError", "Exception", None, words)
     assert f'File "{tmp_path / host.module}.py"' in told["trace"]
     missing = host.construct(of="Missing")
     assert (missing["ours"], missing["trace"]) == ("InvalidNodeError", "")
@@ -350,6 +362,7 @@ def test_a_node_learns_from_batches_that_it_asks_for(host: Host, end: str) -> No
     if end == "failed":
         assert answer["words"] == "The stream of batches ended early: its maker failed."
     else:
+        assert answer["name"] == "Scale"
         assert float(host.call("forward", np.ones((1, 1)))["cube"][0, 0]) == 6
 
 
@@ -369,6 +382,18 @@ def test_memory_is_told_of_with_every_answer(host: Host) -> None:
     host.send({"drop": ["h1"]})
     host.send({"do": "forward", "node": 1}, "given", {"args": [cube], "kwargs": {}}, lend=["h1"])
     assert "no segment" in host.heard().header["error"]["words"]
+
+
+def test_memory_that_a_node_keeps_is_told_of_until_it_lets_go(host: Host) -> None:
+    """With the answer to the call that it came with, and once with that to the call after which it is free."""
+    host.construct(of="Keep")
+    told = []
+    for number in range(4):
+        cube = None if number == 2 else np.ones((1, SMALLEST), np.float32)
+        host.send({"do": "forward", "node": 1}, "given", {"args": [cube], "kwargs": {}})
+        header = host.heard().header
+        told.append((header["held"], header["released"]))
+    assert told == [(["h1"], []), (["h2"], ["h1"]), ([], ["h2"]), (["h3"], [])]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted as Linux shows them")

@@ -1,6 +1,7 @@
 """Nodes that do what nodes in a process of their own may do, the worst included."""
 
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -90,13 +91,21 @@ class Fragile(ArrayNode):
     def state_dict(self):
         if self.number < 0:
             os._exit(4)
-        return {"number": self.number}
+        return {"number": self.number} | {"odd": {"table": object()}, "large": {"table": np.zeros(2**16)}}.get(
+            str(self.table), {}
+        )
 
     def load_state_dict(self, state, strict=True):
         self.number = float(state["number"])
 
     def reset(self):
         self.number = 0.0
+
+    def freeze(self):
+        self.frozen = True
+
+    def unfreeze(self):
+        self.frozen = False
 
     def calibrate(self, table, limit):
         self.hparams.update(table=table, limit=limit)
@@ -269,6 +278,10 @@ class Misbehaving(ArrayNode):
         while len(list(place.glob("here-*"))) < 2:
             time.sleep(0.005)
         return "met"
+
+    def nodes(self):
+        """Return the classes of the nodes that live in this process."""
+        return [type(each).__name__ for each in gc.get_objects() if isinstance(each, ArrayNode)]
 
     def pid(self):
         return os.getpid()
