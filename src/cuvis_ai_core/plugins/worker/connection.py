@@ -84,6 +84,7 @@ class Connection:
         self._dead = threading.Event()
         self._seconds = 0.0
         self._awaited = False
+        self._asked = False
         self._answered = False
         self._lent: list[str] = []
         self._memory = HostMemory(self._tidy)
@@ -145,7 +146,11 @@ class Connection:
         # The worker asks for a batch of the stream that it was given last: streams are not to cross.
         # In this order everywhere: a stream gives `_busy` away while its batches are made.
         with nullcontext() if stream is None else self._streaming, self._busy:
+            asked, self._asked = self._asked, True
             if not self.alive:
+                # One that cannot even start would be started again and again by those who are told that it ended.
+                if not asked and self._why is None:
+                    raise self._crash(name, EOFError())
                 raise WorkerEndedError(f"{self._whose(name)} {self._why or 'ended'}.", plugin=self._plugin, node=name)
             self._seconds = call_limit()
             try:
@@ -167,7 +172,7 @@ class Connection:
             if "want" not in message.header:
                 self._answered = True
                 return self._result(message, name)
-            self._settle(message)
+            self._settle(message, name)
             self._send_batch(batches)
 
     def forget(self, node: int) -> None:
@@ -226,7 +231,7 @@ class Connection:
         except BaseException:
             if self.alive:
                 self._send({"stop": "failed"}, "given", None)
-                self._settle(self._receive(None))
+                self._settle(self._receive(None), None)
             raise
         self._send({"stop": "ended"}, "given", None)
 
@@ -251,7 +256,7 @@ class Connection:
         return message
 
     def _result(self, message: Message, name: str | None) -> Any:
-        self._settle(message)
+        self._settle(message, name)
         self._drop()
         if "error" in message.header:
             raise remote_error(message.header["error"], self._plugin, name)
@@ -260,7 +265,7 @@ class Connection:
         except (ValueError, KeyError) as error:
             raise self._crash(name, error) from error
 
-    def _settle(self, message: Message) -> None:
+    def _settle(self, message: Message, name: str | None) -> None:
         header, memory = message.header, self._memory
         try:
             memory.pool.learn(header["new"], message.handles)
@@ -270,7 +275,7 @@ class Connection:
             memory.released(name for name, _ in header["new"] if name not in header["used"])
             memory.settle(self._lent, header["used"], header["held"])
         except (KeyError, TypeError, ValueError) as error:
-            raise self._crash(None, error) from error
+            raise self._crash(name, error) from error
 
     def _lease(self, name: str, size: int) -> Any:
         return self._memory.pool.lease(name, size, self._memory.ended)
