@@ -1,12 +1,15 @@
 """Standard modules as a plugin's code sees them are the modules themselves, but for a few functions."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS, private_package
 
 
 @pytest.fixture
@@ -48,3 +51,25 @@ def test_programs_that_a_plugin_starts_get_what_they_are_given(seen: Any) -> Non
     for given, said in (({"env": {"CUVIS_TEST_VALUE": "1"}}, "1"), ({}, "None")):
         done = seen.subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, **given)
         assert done.stdout.strip() == said
+
+
+@pytest.mark.parametrize("live", [None, "some"])
+def test_programs_that_a_plugin_starts_are_told_who_it_is(
+    seen: Any, monkeypatch: pytest.MonkeyPatch, live: str | None
+) -> None:
+    """And what is loaded, also where it chose their environment, by its name or by its place."""
+    monkeypatch.delenv(LIVE_PLUGINS, raising=False)
+    if live is not None:
+        monkeypatch.setenv(LIVE_PLUGINS, live)
+    monkeypatch.setenv(CALLING_PLUGIN, "another")
+    told = {CALLING_PLUGIN: private_package(seen.__name__), **({} if live is None else {LIVE_PLUGINS: live})}
+    places = tuple(range(10))
+    for name in ("run", "call", "check_call", "check_output"):
+        call = getattr(seen.subprocess, name)
+        assert (call.__name__, call.__doc__) == (name, getattr(subprocess, name).__doc__)
+        monkeypatch.setattr(subprocess, name, lambda *args, **options: (args, options))
+        assert call("x") == (("x",), {"env": {**os.environ, **told}})
+        assert call(*places, cwd="y") == (places, {"cwd": "y", "env": {**os.environ, **told}})
+        assert call("x", env={"A": "1"}) == (("x",), {"env": {"A": "1", **told}})
+        assert call("x", env={LIVE_PLUGINS: "mine"})[1]["env"] == {**told, LIVE_PLUGINS: "mine"}
+        assert call(*places, {"A": "1"}, "more", cwd="y") == ((*places, {"A": "1", **told}, "more"), {"cwd": "y"})

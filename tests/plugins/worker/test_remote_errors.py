@@ -42,7 +42,7 @@ def test_an_exception_without_words_has_its_kind() -> None:
     """And is of one class whenever it is told; the place is told where it is known."""
     first, second = (remote_error({**TOLD, "words": "", "place": "nodes.py, line 3"}, "p", None) for _ in range(2))
     assert type(first) is type(second)
-    assert (first.message, first.place) == ("Odd without words", "nodes.py, line 3")  # type: ignore[attr-defined]
+    assert (first.message, first.place) == ("Odd without words", "nodes.py, line 3")
 
 
 @pytest.mark.parametrize(
