@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core._untrusted_files import load_yaml, read_file, read_toml
+from cuvis_ai_core._untrusted_files import load_yaml, read_file, read_json, read_toml
 from cuvis_ai_core.errors import YamlError
 
 
@@ -93,3 +93,10 @@ def test_why_a_file_cannot_be_read(tmp_path: Path) -> None:
         assert says in str(error.value)
         assert error.value.path == tmp_path / name
         assert error.value.line == (2 if name == "pipeline.yaml" else None)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "[" * 100_000, "\udcff{}"])
+def test_what_is_no_record_reads_as_none(tmp_path: Path, text: str) -> None:
+    """Whatever somebody did to the file."""
+    (tmp_path / "record.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert read_json(tmp_path / "record.json") is None

@@ -229,7 +229,7 @@ def test_rights_of_files_elsewhere_stay(tmp_path: Path) -> None:
     (tmp_path / "folder/locked").chmod(0o555)
     code = """if True:
         import os, pathlib, shutil
-        from cuvis_ai_core._atomic_writes import remove_tree
+        from cuvis_ai_core._folder_removal import remove_tree
         os.getuid() or os.setuid(65534)  # root may write everywhere
         remove_tree(pathlib.Path("folder"))
     """

@@ -15,7 +15,7 @@ import filelock
 import pytest
 from loopback_hub import Hub  # type: ignore[import-not-found]
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.data.downloads import fetched_datasets
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.repository_files import RepositoryFile

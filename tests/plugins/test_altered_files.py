@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.errors import CacheMismatchError, PluginLoadError
 from cuvis_ai_core.plugins.cache import altered_entries
 from cuvis_ai_core.plugins.cache.sources import usable_source

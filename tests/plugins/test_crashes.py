@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.plugins.cache import altered_entries
 from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
 from cuvis_ai_core.plugins.cache.housekeeping import entries, prune

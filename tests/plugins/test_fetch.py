@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.errors import (
     CacheMismatchError,
     LocalPathError,

@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.errors import OutputError
 from cuvis_ai_core.results.run_record import RECORD

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.cli.demo.written_files import Written
 from cuvis_ai_core.testing import GitHost
 from cuvis_ai_core.testing.git_host import PORT

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 from filelock import FileLock, Timeout
 
-from cuvis_ai_core._atomic_writes import remove_tree, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.cli.shared.progress import report
 from cuvis_ai_core.errors import CuvisError

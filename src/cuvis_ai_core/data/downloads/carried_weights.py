@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from cuvis_ai_core._atomic_writes import remove_tree, replacing, write_json
+from cuvis_ai_core._atomic_writes import replacing, write_json
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._untrusted_files import open_file, read_json
 from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, ProgressEmitter

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cuvis_ai_core._atomic_writes import remove_tree, write_json
+from cuvis_ai_core._atomic_writes import write_json
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.data.downloads.dataset_specs import DatasetSpec
 from cuvis_ai_core.data.downloads.dataset_status import (

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.data.downloads.repository_files import size_of
 from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight

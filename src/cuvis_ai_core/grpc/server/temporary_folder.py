@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 
 logger = logging.getLogger(__name__)
 

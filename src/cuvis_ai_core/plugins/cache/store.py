@@ -182,7 +182,7 @@ class Store:
         Raises:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
-        from cuvis_ai_core._atomic_writes import remove_tree
+        from cuvis_ai_core._folder_removal import remove_tree
         from cuvis_ai_core.plugins.disk.file_lock import LockFile
         from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 
@@ -257,7 +257,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
-        from cuvis_ai_core._atomic_writes import remove_tree
+        from cuvis_ai_core._folder_removal import remove_tree
         from cuvis_ai_core.plugins.disk.file_lock import LockFile
 
         for path in listed(self.root / ".tmp"):

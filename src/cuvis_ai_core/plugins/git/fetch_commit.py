@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core.errors import SourceError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_files

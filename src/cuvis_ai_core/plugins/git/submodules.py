@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._redact import redact, without_credentials
 from cuvis_ai_core.errors import ManifestError, SourceError
 from cuvis_ai_core.plugins.git.fetch_commit import NoSuchReferenceError, check_out

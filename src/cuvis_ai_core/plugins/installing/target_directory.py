@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from cuvis_ai_core._atomic_writes import remove_tree
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.plugins.cache.sources import title_of
 from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.cache.target_entry import Target, complete_targets, is_stale, write_marker

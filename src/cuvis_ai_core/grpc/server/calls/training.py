@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cuvis_ai_core._atomic_writes import remove_tree, write_atomic
+from cuvis_ai_core._atomic_writes import write_atomic
+from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.manifest_json import read_json
 from cuvis_ai_core.grpc.messages.schema_generations import messages
