@@ -263,6 +263,8 @@ def test_what_installers_recorded_is_asked_of_what_lies_below_only(tmp_path: Pat
     again = altered_files.installed_files(tmp_path)
     assert again["x.py"] == found["x.py"]
     assert altered_files.digest_of(again) != altered_files.digest_of(found)
+    record.write_bytes(b'"a,b\r.py",sha256=abc,3\r\n')
+    assert list(altered_files.installed_files(tmp_path)) == ["a,b\r.py", "x-1.dist-info/RECORD"]
 
 
 def test_whoever_adds_something_that_is_imported_is_noticed(tmp_path: Path) -> None:

@@ -155,3 +155,27 @@ def test_large_files_take_the_place_of_their_pointers(checkout: Checkout, tmp_pa
     assert large_files(source, tmp_path / "bare") == {digest: source / "data.bin"}
     check_out("echo", pack, commit, tmp_path / "out", URL, meter(), large)
     assert (tmp_path / "out/data.bin").read_bytes() == content
+
+
+def test_commits_of_submodules_come_along_as_far_as_they_are_there(checkout: Checkout, tmp_path: Path) -> None:
+    """Those of submodules in submodules too; the history of none."""
+    source = checkout()
+    first = git(source, "rev-parse", "HEAD")
+
+    def committed(name: str, target: str) -> str:
+        git(source, "update-index", "--add", "--cacheinfo", f"160000,{target},{name}")
+        return git(source, "commit-tree", git(source, "write-tree"), "-m", name)
+
+    (source / "inner.txt").write_text("inner")
+    git(source, "add", "inner.txt")
+    inner = git(source, "commit-tree", git(source, "write-tree"), "-p", first, "-m", "inner")
+    middle = committed("deep", inner)
+    git(source, "read-tree", "--empty")
+    git(source, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},gone")
+    git(source, "reset", "-q", "--soft", committed("sub", middle))
+    outer = git(source, "rev-parse", "HEAD")
+    pack, tagged = pack_checkout("echo", source, "none", tmp_path / "work")
+    assert tagged == outer
+    listed = git(source, "verify-pack", "-v", str(pack.with_suffix(".idx")))
+    commits = {line.split()[0] for line in listed.splitlines() if " commit " in line}
+    assert commits == {outer, middle, inner}
