@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin
 
 LOAD_AND_WAIT = """\
 import sys
+import threading
 from cuvis_ai_core import NodeRegistry
 registry = NodeRegistry(discover=False)
 registry.load_plugin("echo", {"repo": sys.argv[1], "tag": "v1.0.0", "provides": ["echo_plugin.nodes.Echo"]})
@@ -495,3 +497,18 @@ def test_each_process_that_uses_an_entry_is_named_once(tmp_path: Path) -> None:
     assert len(entries_in_use.users(tmp_path)) == 1
     uses[1].release()
     assert entries_in_use.users(tmp_path) == []
+
+
+def test_nothing_is_removed_while_somebody_builds_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever removes it waits for the lock of its builders."""
+    target = tmp_path / ".targets/x@0011/pins"
+    target.mkdir(parents=True)
+    caplog.set_level(logging.INFO)
+    thread = threading.Thread(target=clear, args=(Store(tmp_path), "x"))
+    with Store(tmp_path).lock("x@0011"):
+        thread.start()
+        while thread.is_alive() and "waiting for another process that builds x@0011" not in caplog.text:
+            time.sleep(0.01)
+        assert target.is_dir()
+    thread.join()
+    assert not target.exists()
