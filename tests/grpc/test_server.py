@@ -193,7 +193,8 @@ def test_tls_and_a_token_guard_every_method_but_health(tmp_path: Path) -> None:
             assert codes(channel) == "UNIMPLEMENTED"
         with grpc.secure_channel(server.address, grpc.ssl_channel_credentials(root)) as channel:
             assert codes(channel, (("authorization", "Bearer s3cret"),)) == "UNAVAILABLE"
-    assert not is_serving(here)
+    with grpc.insecure_channel(here) as channel:
+        assert codes(channel) == "UNAVAILABLE"  # nor does anybody say there that it has ended
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660])
@@ -296,18 +297,20 @@ def test_health_says_that_the_server_ends_before_it_does(connect: Callable[..., 
 
 
 def test_a_server_that_has_ended_leaves_no_thread_and_one_that_begins_no_blocks_of_others(
-    connect: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Callable[..., Any], refused: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever was killed before, and however many are started in a process."""
+    """Whatever was killed before, and however many are started in a process; nobody answers any more."""
     monkeypatch.setattr(dev_shm_blocks, "FOLDER", tmp_path)
     left = tmp_path / "cuvis-ai-left"
     left.touch()
     os.utime(left, (1, 1))
     before = set(threading.enumerate())
     with Server(Settings(port=0, working_directory=tmp_path)) as server:
-        connect(server.address).CreateSession()
+        stub = connect(server.address)
+        stub.CreateSession()
         begun = [each for each in threading.enumerate() if each.name.startswith(("call", "patience", "sessions"))]
     begun = [each for each in begun if each not in before]
+    refused("UNAVAILABLE", stub.CreateSession, timeout=20)
     assert len(begun) >= 3
     for each in begun:
         each.join(30)
