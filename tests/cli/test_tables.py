@@ -25,3 +25,12 @@ def test_brackets_are_no_mark_up(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "float32 [bold] [*, 3]" in out
     assert ":smile:" in out
+
+
+def test_cells_have_lines_of_ours_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Several where a cell is given as such; a break in a text adds no row, and no password is shown."""
+    address = "https://me:secret@host/x"
+    print_table(("name", "where"), [(("one", "two"), f"a\nb {address}")], title=f"Of {address}")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["Of", "https://***@host/x"]
+    assert lines[-2:] == [["one", "a\\nb", "https://***@host/x"], ["two"]]
