@@ -219,15 +219,21 @@ def test_no_best_epoch(make_trainer: Make, batches: Make, monkeypatch: pytest.Mo
     assert len(trainer.history()) == 3
 
 
+@pytest.mark.parametrize("more", [{}, {"save_last": True}, {"save_top_k": 3}])
 def test_a_checkpoint_that_cannot_be_written(
-    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_trainer: Make,
+    batches: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    more: dict[str, Any],
 ) -> None:
     """A full disk costs no training: the best epoch is kept in memory, and the result is that of the same epoch."""
     import pytorch_lightning
 
     best = {
         "max_epochs": 4,
-        "callbacks": {"checkpoint": {"monitor": "val_loss", "mode": "max"}},  # so that it is not the last one
+        "callbacks": {"checkpoint": {"monitor": "val_loss", "mode": "max", **more}},  # so that it is not the last one
         "optimizer": {"name": "sgd", "lr": 0.01},
     }
     whole = make_trainer(**best)

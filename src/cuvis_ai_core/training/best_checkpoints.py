@@ -78,14 +78,14 @@ class Best(ModelCheckpoint):
             super()._save_checkpoint(trainer, filepath)
         # A training of hours must not end because one checkpoint found no room.
         except (OSError, RuntimeError, CuvisError) as error:  # torch has no type of its own for a full disk
-            logger.warning(
-                "the checkpoint of epoch %d cannot be written and is kept in memory: %s",
-                trainer.current_epoch + 1,
-                error,
-            )
-            module: Any = trainer.lightning_module
-            # A copy: the next step writes into the same tensors.
-            self._unwritten = {filepath: copy.deepcopy(module.plain_state())}
+            is_best = filepath == self.best_model_path
+            kept = " and is kept in memory" if is_best else ""
+            logger.warning("the checkpoint of epoch %d cannot be written%s: %s", trainer.current_epoch + 1, kept, error)
+            # Not the last one, or the second best: it would take the place of what the training ends with.
+            if is_best:
+                module: Any = trainer.lightning_module
+                # A copy: the next step writes into the same tensors.
+                self._unwritten = {filepath: copy.deepcopy(module.plain_state())}
 
     def _monitor_candidates(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
         # People count from 1, Lightning from 0: the file's name and the history must agree.

@@ -109,7 +109,12 @@ def test_one_of_several_series(tmp_path: Path) -> None:
             file.write(DATA.transpose(2, 0, 1) + number, photometric="minisblack", metadata={"axes": "CYX"})
     for number in range(2):
         np.testing.assert_array_equal(read_cube(f"{path}::{number}", READERS).data, DATA + number)
-    for asked, says in (("", "of the same size"), ("::2", "none of the number '2'"), ("::b", "none of the number 'b'")):
+    for asked, says in (
+        ("", "of the same size"),
+        ("::2", "none of the number '2'"),
+        ("::b", "none of the number 'b'"),
+        ("::-1", "none of the number '-1'"),
+    ):
         with pytest.raises(CubeError, match=rf"has 2 series of images.*{says}\.\n.*from 0 to 1: .*::0") as error:
             read_cube(f"{path}{asked}", READERS)
         assert error.value.path == path

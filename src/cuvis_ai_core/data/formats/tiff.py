@@ -96,7 +96,7 @@ def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
     A small series beside a large one is a preview.
     """
     series = list(file.series)
-    if array is not None:
+    if array is not None and array.isdecimal():
         with suppress(ValueError, IndexError):
             return [series[int(array)]]
     # Levels of a pyramid, or a thumbnail: all of other sizes.
