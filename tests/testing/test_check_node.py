@@ -336,6 +336,8 @@ def test_a_planted_fault_is_named(node_class: type, fault: str) -> None:
     with pytest.raises(NodeCheckError) as caught:
         check_node(node_class)
     assert fault in str(caught.value)
+    assert str(caught.value).startswith(f"{node_class.__name__}:\n- ")
+    assert sum(fault in each for each in caught.value.faults) == 1
 
 
 def test_a_lost_hyper_parameter_is_named() -> None:
