@@ -78,6 +78,12 @@ def test_what_is_written_is_read_again(value: object) -> None:
         (BILLION_LAUGHS, 7, "aliases stand for more than 2 MiB"),
         ("a: &x '" + "y" * 9000 + "'\nb: [" + "*x," * 9000 + "]\n", 2, "aliases stand for more than 2 MiB"),
         ("a: &x {k: " + "y" * 9000 + "}\nb: {<<: [" + "*x," * 9000 + "]}\n", 2, "aliases stand for more"),
+        # Whatever is merged is gone through, also where each key is there already.
+        (
+            "a: &x {k: 1}\nl: &l [" + "*x," * 100_000 + "]\nm:\n" + "- {<<: *l, k: 2}\n" * 12,
+            4,
+            "aliases stand for more",
+        ),
         ("[" * 100_000, 1, f"nested more than {MAX_DEPTH} levels deep"),
         ("- " * 100_000, 1, "nested more than"),
         ("{a: " * 100_000, 1, "nested more than"),
