@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -27,8 +26,9 @@ class Pipe:
 
     def close(self) -> str:
         """End it, and return what was read."""
-        with suppress(OSError):
+        if self._end >= 0:  # once: its number may be that of another file then
             os.close(self._end)
+            self._end = -1
         return self.reader.read(time.monotonic() + 30)
 
 
