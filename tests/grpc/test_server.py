@@ -187,6 +187,7 @@ def test_tls_and_a_token_guard_every_method_but_health(tmp_path: Path) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 list(reflection.ServerReflectionInfo(iter([request]), timeout=10))
             assert caught.value.code().name == "UNAUTHENTICATED"
+        assert f"serves on {server.address} (TLS and client certificates and token)" in server.describe()
         here = health_address(int(server.address.rpartition(":")[2]))
         assert is_serving(here)  # a container's own check has no certificate
         with grpc.insecure_channel(here) as channel:
@@ -306,6 +307,7 @@ def test_a_server_that_has_ended_leaves_no_thread_and_one_that_begins_no_blocks_
     os.utime(left, (1, 1))
     before = set(threading.enumerate())
     with Server(Settings(port=0, working_directory=tmp_path)) as server:
+        assert f"serves on {server.address} (open); plugins: all; reads {tmp_path}" in server.describe()
         stub = connect(server.address)
         stub.CreateSession()
         begun = [each for each in threading.enumerate() if each.name.startswith(("call", "patience", "sessions"))]
