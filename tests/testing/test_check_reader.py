@@ -127,6 +127,7 @@ def test_a_fault_of_a_reader_is_found(file: Path, reader: Callable[[Path], objec
 def test_honest_readers_pass(file: Path, tmp_path: Path) -> None:
     """One of an author, and built-in ones."""
     check_reader(honest, file)
+    check_reader(honest, file.rename(tmp_path / "scene"))  # without a suffix
     np.save(tmp_path / "a.npy", np.ones(SHAPE, np.float32))
     check_reader(read_npy, tmp_path / "a.npy")
     np.savez(tmp_path / "b.npz", cube=np.ones(SHAPE, np.float32))
