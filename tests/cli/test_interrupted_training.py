@@ -233,3 +233,18 @@ def test_what_a_training_that_fails_leaves_is_said(
             "pipeline": "scores",
             "epochs": epochs,
         }
+
+
+def test_a_pipeline_that_has_no_state_any_more_hides_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the process of a node ended: what the training failed with is told, and its metrics are kept."""
+
+    def gone() -> None:
+        raise LookupError("its process has ended")
+
+    pipeline: Any = SimpleNamespace(name="scores", state_dict=gone)
+    with pytest.raises(ValueError, match="the training"), kept_on_failure(tmp_path, pipeline, lambda: ROWS, lambda: 1):
+        raise ValueError("the training")
+    assert capsys.readouterr().err == f"Kept in {tmp_path} after 1 epoch: metrics.csv.\n"
+    assert caplog.messages == [f"'{tmp_path / 'last.pt'}' cannot be written: its process has ended"]

@@ -22,7 +22,6 @@ from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.cli.shared.progress import report
-from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.pipeline.weights.torch_file import savable
 from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 from cuvis_ai_core.training.metrics_csv import write_metrics
@@ -176,19 +175,25 @@ def kept_on_failure(
 
 
 def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]], epochs: int) -> None:
-    names = []
-    state, left = savable(pipeline.state_dict())
-    about = {"pipeline": pipeline.name, "epochs": epochs}
+    names: list[str] = []
+    left: list[str] = []
+
+    def write_last(path: Path) -> None:
+        # Asked for here: a node whose process has ended, which may be what failed, has no state any more.
+        state, unsavable = savable(pipeline.state_dict())
+        left.extend(unsavable)
+        write_weights(path, state=state, metadata={"pipeline": pipeline.name, "epochs": epochs})
+
     writers: dict[str, Callable[[Path], None]] = {
         **({_METRICS: partial(write_metrics, rows=rows)} if rows else {}),
-        _LAST: partial(write_weights, state=state, metadata=about),
+        _LAST: write_last,
     }
     for name, write in writers.items():
         try:
             write(folder / name)
             names.append(name)
-        # torch's own writer raises RuntimeError where the disk is full.
-        except (OSError, RuntimeError, CuvisError) as error:  # the failure itself is told
+        # A full disk, which torch's own writer tells by a RuntimeError, or what a node raises in its `state_dict`.
+        except Exception as error:  # noqa: BLE001 - the failure itself is told
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""
     report(f"Kept in {folder} after {epochs} epoch{'s' * (epochs != 1)}: {', '.join(names) or 'nothing'}{without}.")
