@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,14 @@ from cuvis_ai_hookspecs import hookimpl
 from uv import find_uv_bin
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.errors import InvalidNodeError, NodeNotFoundError, NotAllowedError
+from cuvis_ai_core.errors import (
+    DiscoveryError,
+    InvalidNodeError,
+    NodeNotFoundError,
+    NotAllowedError,
+    PortError,
+)
+from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, load_entry_point, node_path, strict
 
 Files = dict[str, str]
 
@@ -536,3 +544,148 @@ def test_programs_of_the_core_are_no_nodes() -> None:
         with pytest.raises(NodeNotFoundError):
             NodeRegistry.get(name)
     assert "cuvis_ai_core.__main__" not in sys.modules
+
+
+# In this process.
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Return a function that writes the metadata of a distribution on the search path, with its entry points."""
+    for variable in ("CUVIS_BLOCK_PLUGINS", "CUVIS_PLUGIN_DISCOVERY"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def write(name: str, points: str | None, version: str = "1.0") -> None:
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+        folder = tmp_path / name / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if points is not None:
+            (folder / "entry_points.txt").write_text(points)
+
+    return write
+
+
+def found(*block: str) -> dict[str, tuple[str, str, str | None]]:
+    """Return distribution, version and path of what is found by the fixture's distributions."""
+    discovered = discover(frozenset(block)).items()
+    return {key: (each.distribution, each.version, each.node_path) for key, each in discovered if "cvt" in each.value}
+
+
+def test_plugins_are_found_by_the_metadata_of_distributions(
+    write_metadata: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the order of their names; of two of one name, the second has its distribution's too."""
+    write_metadata(
+        "Cvt_One", "[cuvis_ai.nodes]\nRed = cvt.nodes:Red\nhooks = cvt.hooks\n[others]\nBlue = cvt:Blue\n", "2.5"
+    )
+    write_metadata("cvt_two", "[cuvis_ai.nodes]\nRed = cvt.more:Red [extra]\n")
+    write_metadata("cvt_three", "[console_scripts]\ncvt = cvt:main\n")
+    write_metadata("cvt_four", None)
+    write_metadata("cvt_bad", "[cuvis_ai.nodes]\nno line of this kind cvt\n")
+    assert list(found().items()) == [
+        ("Red", ("Cvt_One", "2.5", "cvt.nodes.Red")),
+        ("Red (cvt_two)", ("cvt_two", "1.0", "cvt.more.Red")),
+        ("hooks", ("Cvt_One", "2.5", None)),
+    ]
+    write_metadata("cvt_five", "[cuvis_ai.nodes]\nGreen = cvt:Green\n")
+    assert list(found()) == ["Green", "Red", "Red (cvt_two)", "hooks"]
+    assert "cvt_bad" not in str(found())
+
+
+@pytest.mark.parametrize(
+    ("block", "variable", "left"),
+    [
+        ((), None, ["Green", "Red"]),
+        (("Red",), None, ["Green"]),
+        (("red",), None, ["Green", "Red"]),
+        (("Cvt.One",), None, ["Green"]),
+        ((), "Red", ["Green"]),
+        ((), " other , cvt-one ", ["Green"]),
+        (("Red",), "cvt_two", []),
+    ],
+)
+def test_a_plugin_is_blocked_by_its_name_or_its_distribution(
+    write_metadata: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    block: tuple[str, ...],
+    variable: str | None,
+    left: list[str],
+) -> None:
+    """However the distribution is spelt, by the argument or the variable."""
+    write_metadata("cvt_one", "[cuvis_ai.nodes]\nRed = cvt:Red\n")
+    write_metadata("cvt_two", "[cuvis_ai.nodes]\nGreen = cvt:Green\n")
+    if variable is not None:
+        monkeypatch.setenv("CUVIS_BLOCK_PLUGINS", variable)
+    assert list(found(*block)) == left
+
+
+@pytest.mark.parametrize(
+    ("value", "is_found", "is_strict"),
+    [(None, True, False), ("0", False, False), (" OFF ", False, False), ("1", True, True), (" Yes", True, True)],
+)
+def test_variables_switch_discovery_off_and_make_it_strict(
+    write_metadata: Write, monkeypatch: pytest.MonkeyPatch, value: str | None, *, is_found: bool, is_strict: bool
+) -> None:
+    """In the words that people use."""
+    write_metadata("cvt_one", "[cuvis_ai.nodes]\nRed = cvt:Red\n")
+    for variable in ("CUVIS_PLUGIN_DISCOVERY", "CUVIS_STRICT_PLUGINS"):
+        monkeypatch.delenv(variable, raising=False)
+        if value is not None:
+            monkeypatch.setenv(variable, value)
+    assert (bool(found()), strict()) == (is_found, is_strict)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("Red", "cvt.nodes:Red", "cvt.nodes.Red"),
+        ("Red", " cvt.nodes : Red [extra, more]", "cvt.nodes.Red"),
+        ("Red", "cvt:Colours.Red", "cvt.Colours.Red"),
+        ("Red", "cvt:Colours.Green", None),
+        ("red", "cvt:red", None),
+        ("Red", "cvt", None),
+        ("Red", "cvt-nodes:Red", None),
+        ("", "cvt:", None),
+    ],
+)
+def test_an_entry_point_names_a_node_by_its_class(name: str, value: str, path: str | None) -> None:
+    """A class has a capital letter; an object with hooks may have the name of the entry point, too."""
+    assert node_path(name, value) == path
+
+
+@pytest.mark.parametrize(
+    ("value", "loaded"),
+    [("os", os), ("os.path : join", os.path.join), ("os:path.join [extra]", os.path.join), ("os [extra]", os)],
+)
+def test_an_entry_point_is_loaded_as_it_is_written(value: str, loaded: object) -> None:
+    """A module, or what is in one, however deep."""
+    assert load_entry_point(value, import_module) is loaded
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), SystemExit("gone"), PortError("no port", hint="a hint")])
+def test_an_entry_point_that_cannot_be_loaded_is_told_with_the_way_on(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Also where it ends its program; an interrupt goes through."""
+
+    def fail(_: str) -> None:
+        raise error
+
+    plugin = DiscoveredPlugin("Red", "cvt_one", "1.0", "cvt:Red")
+    monkeypatch.setattr("cuvis_ai_core.plugins.hooks.discovery.import_for_everybody", fail)
+    with pytest.raises(DiscoveryError) as caught:
+        plugin.load()
+    words = getattr(error, "message", error)
+    assert caught.value.message == (
+        f"Discovered plugin 'Red' (cvt_one 1.0) cannot be used: {type(error).__name__}: {words}"
+    )
+    assert "pip uninstall cvt_one" in str(caught.value.hint)
+    assert "CUVIS_BLOCK_PLUGINS=Red" in str(caught.value.hint)
+    about = (caught.value.plugin, caught.value.distribution, caught.value.version)
+    assert about == ("Red", "cvt_one", "1.0")
+    error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        plugin.load()
