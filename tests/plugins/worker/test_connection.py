@@ -68,6 +68,8 @@ def test_a_worker_is_asked_one_thing_after_the_other(make: Make) -> None:
     assert worker.pid is None
     first = worker.connection()
     assert worker.connection() is first
+    with pytest.raises(WorkerError, match="cannot cross"):
+        first.request("some", object())
     first.forget(7)
     assert first.request("some", None, node=3) == [worker.pid, "some", 3, [7]]
     assert first.request("more", None) == [first.pid, "more", 0, []]
