@@ -26,10 +26,10 @@ def git(folder: Path, *words: str) -> str:
 def checkout(tmp_path: Path) -> Checkout:
     """Return a function that makes a checkout of a commit with some files, and links, as the cache has it."""
 
-    def make(links: dict[str, str] | None = None, **files: str) -> Path:
+    def make(links: dict[str, str] | None = None, algorithm: str = "sha1", **files: str) -> Path:
         folder = tmp_path / "checkout"
         folder.mkdir()
-        git(folder, "init", "-q")
+        git(folder, "init", "-q", f"--object-format={algorithm}")
         for name, text in {"a.txt": "first", **files}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
@@ -50,10 +50,12 @@ def meter(**limits: int) -> Meter:
     return Meter("The bundle", 10**6, Limits(**limits))
 
 
-@pytest.mark.parametrize("tag", ["plain", "annotated", "gone"])
-def test_a_commit_comes_out_as_it_went_in(checkout: Checkout, tmp_path: Path, tag: str) -> None:
+@pytest.mark.parametrize(
+    ("tag", "algorithm"), [("plain", "sha1"), ("annotated", "sha1"), ("gone", "sha1"), ("annotated", "sha256")]
+)
+def test_a_commit_comes_out_as_it_went_in(checkout: Checkout, tmp_path: Path, tag: str, algorithm: str) -> None:
     """With its tag, message included; where there is none, the commit stands for it."""
-    source = checkout(**{"below/b.txt": "second"})
+    source = checkout(algorithm=algorithm, **{"below/b.txt": "second"})
     commit = git(source, "rev-parse", "HEAD")
     pack, tagged = pack_checkout("echo", source, tag, tmp_path / "work")
     assert tagged == (git(source, "rev-parse", tag) if tag == "annotated" else commit)

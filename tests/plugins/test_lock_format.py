@@ -82,6 +82,7 @@ def test_whatever_a_manifest_says_otherwise_is_named(manifest: Path, key: str) -
         assert differences(lock, {"x": declared}, manifest) == []
         found = differences(lock, {"x": parse_plugin("x", meant, base=Path())}, manifest)
         assert [each.partition(" of 'x'")[0] for each in found] == [key]
+        assert ["not given" in each for each in found] == [key not in there.keys() & meant.keys()]
     secret = parse_plugin("x", {**plain, "repo": "https://me:secret@host/x.git"}, base=Path())
     assert differences(Lock(manifest, {"x": {**GIT}}, {}), {"x": secret}, manifest) == []
 
