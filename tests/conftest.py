@@ -164,12 +164,14 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Abstract
 
 
 @pytest.fixture(scope="session")
-def warm_process(own_world: Callable[[], AbstractContextManager[None]]) -> Iterator[WarmProcess | None]:
-    """Have a process that has imported what commands import."""
+def warm_process(
+    own_world: Callable[[], AbstractContextManager[None]], pytestconfig: pytest.Config
+) -> Iterator[WarmProcess | None]:
+    """Have a process that has imported what commands import; those of quick tests hardly ever train."""
     if sys.platform != "linux":
         yield None
         return
-    with own_world(), WarmProcess() as process:
+    with own_world(), WarmProcess(trains=pytestconfig.getoption("markexpr") != "not slow") as process:
         yield process
 
 

@@ -27,12 +27,13 @@ from typing import Any, Final, Self, TextIO
 
 from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS
 
-_LIBRARIES: Final = (
+_COMMANDS: Final = (
+    "cuvis_ai_core.batch.worker",
     "cuvis_ai_core.cli.restore.restore_trainrun",
     "cuvis_ai_core.grpc.server.training.trainer_program",
-    "cuvis_ai_core.training.trainers",
 )
-"""Modules that stand for all that they import; one whose libraries are not installed is left out."""
+_TRAINERS: Final = "cuvis_ai_core.training.trainers"
+"""These stand for all that they import; one whose libraries are not installed is left out."""
 
 _AT_START: Final = ("PYTHON", "LD_", "MALLOC_", LIVE_PLUGINS)
 """How variables begin that are looked at before a program begins: with others than here, it is a new interpreter."""
@@ -60,9 +61,14 @@ _statuses: list[int] = []
 
 
 class WarmProcess:
-    """The process, and what is asked of it; it ends with whoever made it."""
+    """The process, and what is asked of it; it ends with whoever made it.
 
-    def __init__(self) -> None:
+    Args:
+        trains: Whether it imports Lightning, which takes ten times as long as all else.
+    """
+
+    def __init__(self, *, trains: bool) -> None:
+        self._imported = (*_COMMANDS, _TRAINERS) if trains else _COMMANDS
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {name: value for name, value in os.environ.items() if name != LIVE_PLUGINS}
@@ -75,7 +81,7 @@ class WarmProcess:
         # One thread: libraries start others when they are imported, which no fork has.
         environment = {name: value for name, value in self._environment.items() if name != "PYTHONPATH"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, str(its.fileno()), " " * _LONGEST_LINE]
+        command = [sys.executable, __file__, str(its.fileno()), *self._imported, " " * _LONGEST_LINE]
         self._process = subprocess.Popen(command, env=environment, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
         its.close()
         self._socket.recv(64)  # it has imported all: whoever waits for what a command says need not wait for that
@@ -320,7 +326,7 @@ if __name__ == "__main__":
     atexit.register(_end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is for the tests
     del sys.path[0]
-    for _each in _LIBRARIES:
+    for _each in sys.argv[2:-1]:
         try:
             importlib.import_module(_each)
         except ImportError as _missing:

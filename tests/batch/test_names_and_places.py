@@ -174,6 +174,7 @@ def test_shards_of_another_number_do_what_is_left(folder: Path, cubes: Cubes) ->
     assert report.skipped
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_run_that_waits_for_its_workers_says_so(folder: Path, cubes: Cubes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, and goes on as soon as there is one."""
     cubes("fine", 2)
