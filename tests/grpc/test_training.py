@@ -459,6 +459,7 @@ def test_a_folder_with_files_of_another_training_is_refused_in_words(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_training_that_is_stopped_before_it_begins_ends_at_once(
     stub: Any, learner: str, server: Any, scenes: Path
 ) -> None:
