@@ -14,11 +14,7 @@ import pytest
 
 from cuvis_ai_core.results.folder import OutputFolder
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
-    pytest.mark.usefixtures("warm_commands"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
 
 PIPELINE = """nodes:
   - {name: scaler, class_name: MinMaxNormalizer}
