@@ -68,7 +68,7 @@ class WarmProcess:
     """
 
     def __init__(self, *, trains: bool) -> None:
-        self._imported = (*_COMMANDS, _TRAINERS) if trains else _COMMANDS
+        self._trains = trains
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {name: value for name, value in os.environ.items() if name != LIVE_PLUGINS}
@@ -81,7 +81,7 @@ class WarmProcess:
         # One thread: libraries start others when they are imported, which no fork has.
         environment = {name: value for name, value in self._environment.items() if name != "PYTHONPATH"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, str(its.fileno()), *self._imported, " " * _LONGEST_LINE]
+        command = [sys.executable, __file__, str(its.fileno()), str(self._trains), " " * _LONGEST_LINE]
         self._process = subprocess.Popen(command, env=environment, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
         its.close()
         self._socket.recv(64)  # it has imported all: whoever waits for what a command says need not wait for that
@@ -326,7 +326,7 @@ if __name__ == "__main__":
     atexit.register(_end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is for the tests
     del sys.path[0]
-    for _each in sys.argv[2:-1]:
+    for _each in (*_COMMANDS, _TRAINERS) if sys.argv[2] == "True" else _COMMANDS:
         try:
             importlib.import_module(_each)
         except ImportError as _missing:
