@@ -180,6 +180,21 @@ def test_an_answer_that_a_wrapper_adds_to_the_list_is_its_own(registry: NodeRegi
     assert owners(registry) == {"Red": "red", "Blue": "adding"}
 
 
+def test_what_an_inner_wrapper_added_is_its_own_where_an_outer_one_writes_all_anew(registry: NodeRegistry) -> None:
+    """As what plugins answered is theirs."""
+
+    def adding() -> Steps:
+        return [*(yield), [BLUE]]
+
+    def anew() -> Steps:
+        return [list(chain(*(yield)))]
+
+    registry.register_hooks(nodes(Red), "red")
+    registry.register_hooks(plugin("cuvis_ai_nodes", adding, wrapper=True), "adding")
+    registry.register_hooks(plugin("cuvis_ai_nodes", anew, wrapper=True), "anew")
+    assert owners(registry) == {"Red": "red", "Blue": "adding"}
+
+
 def test_equal_answers_of_two_plugins_stay_those_of_two(registry: NodeRegistry) -> None:
     """Also where a wrapper wrote them anew: two versions of one plugin name their nodes alike."""
 

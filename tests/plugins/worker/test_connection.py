@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import psutil
 import pytest
 
 from cuvis_ai_core.errors import RemoteError, WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
@@ -82,6 +83,19 @@ def test_a_worker_is_asked_one_thing_after_the_other(make: Make) -> None:
     worker.close()
     with pytest.raises(WorkerError, match="Plugin 'p' is unloaded"):
         worker.connection()
+
+
+def test_a_worker_that_ended_leaves_no_file_open(make: Make) -> None:
+    """Neither its own end of the connection nor ours, nor the pipes of its program."""
+    this = psutil.Process()
+    before = this.num_fds()
+    worker = make("heard()\nsay(answer=1)\nheard()")
+    assert worker.connection().request("some", bytearray(10)) == 1
+    worker.close()
+    end = time.monotonic() + 30
+    while this.num_fds() > before and time.monotonic() < end:
+        time.sleep(0.001)
+    assert this.num_fds() <= before
 
 
 NEXT = "The next call starts another one. A node that was not yet saved gets the state that it had last."
