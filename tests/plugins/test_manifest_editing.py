@@ -8,8 +8,9 @@ import yaml
 
 from cuvis_ai_core.errors import ManifestError, SourceError
 from cuvis_ai_core.plugins.cache.store import Store
-from cuvis_ai_core.plugins.lock.manifest_editing import fetched, name_of, with_entry, without_entry
+from cuvis_ai_core.plugins.lock.manifest_editing import with_entry, without_entry
 from cuvis_ai_core.plugins.lock.newest_tag import highest
+from cuvis_ai_core.plugins.lock.undeclared_plugin import fetched, name_of
 from cuvis_ai_core.plugins.manifest.manifest_schema import read_manifest
 from cuvis_ai_core.testing.git_host import GitHost
 

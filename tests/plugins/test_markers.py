@@ -20,9 +20,10 @@ from cuvis_ai_core.plugins.cache.environment_entry import (
     usable_environment,
     write_environment,
 )
-from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, known_commits, put_checkout, settle
+from cuvis_ai_core.plugins.cache.sources import Source, cached_source, content_of, put_checkout
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import Target, complete_target, read_target, target_for, write_marker
+from cuvis_ai_core.plugins.cache.unsettled_tags import known_commits, settle
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.disk import altered_files
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, parse_plugin

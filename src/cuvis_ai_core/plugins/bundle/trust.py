@@ -12,8 +12,9 @@ from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.member_names import MANIFEST, is_below_manifest
 from cuvis_ai_core.plugins.cache import policy_checks
-from cuvis_ai_core.plugins.cache.sources import NO_ANSWER, Source, known_commits
+from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.unsettled_tags import NO_ANSWER, known_commits
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.git.signatures import tag_of

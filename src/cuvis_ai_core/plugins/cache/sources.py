@@ -3,21 +3,14 @@
 import logging
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import (
-    AuthenticationError,
-    CacheMismatchError,
     LocalPathError,
-    NetworkError,
     SourceError,
-    TimeLimitError,
-    ToolNotFoundError,
 )
 from cuvis_ai_core.plugins.cache import altered_entries
 from cuvis_ai_core.plugins.cache.checkout_entry import (
@@ -29,7 +22,7 @@ from cuvis_ai_core.plugins.cache.checkout_entry import (
     read_marker,
     refuse_altered_checkout,
 )
-from cuvis_ai_core.plugins.cache.store import MARKER, Store, leads_out, listed, long_hash, short_hash
+from cuvis_ai_core.plugins.cache.store import Store, leads_out, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 from cuvis_ai_core.plugins.disk.altered_files import PROJECT_FILES
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
@@ -38,9 +31,6 @@ if TYPE_CHECKING:
     from cuvis_ai_core.plugins.cache.prefetch import EarlyFetch
 
 _VARIABLE: Final = r"\$\w|\$\{|%\w+%"
-
-NO_ANSWER: Final = (AuthenticationError, NetworkError, TimeLimitError, ToolNotFoundError)
-"""Why a repository does not answer, which says nothing about its tags."""
 
 logger = logging.getLogger(__name__)
 
@@ -185,64 +175,6 @@ def put_checkout(name: str, declared: GitPlugin, checkout: Path, commit: str, st
         # Again, with the lock: who held it before may have fetched just this.
         if _published(places, wanted) is None:
             _publish(checkout, complete(checkout, commit, wanted, settled=settled), places, store)
-
-
-def known_commits(repo: str, tag: str, store: Store) -> dict[str, bool]:
-    """Return the commits that a tag is known to be, under whatever name of a plugin, and whether that is settled.
-
-    Args:
-        repo: Address of the repository, without credentials.
-        tag: The tag.
-        store: The plugin cache.
-    """
-    found: dict[str, bool] = {}
-    for place in (path for path in listed(store.root) if "@" in path.name):
-        marker = read_marker(place)
-        if marker is not None and (marker["repo"], marker["tag"]) == (repo, tag):
-            found[marker["commit"]] = found.get(marker["commit"], False) or not marker.get(UNSETTLED)
-    return found
-
-
-def settle(name: str, source: Source) -> None:
-    """Ask the repository which commit a tag is, where only a bundle has said so far, and remember the answer.
-
-    Where nobody can be asked, what the bundle said holds on, with a warning.
-
-    Args:
-        name: Name of the plugin in its manifest.
-        source: Its code.
-
-    Raises:
-        CacheMismatchError: It is another one.
-        TagNotFoundError: There is no such tag.
-    """
-    if source.unsettled is None:
-        return
-    from cuvis_ai_core.plugins.git.repository_tags import remote_commit
-
-    url, tag = source.unsettled
-    marker = read_marker(source.folder) or {}
-    try:
-        found = remote_commit(url, tag)
-    # Whether there is a network must not decide whether a bundle can be used; a tag that is gone is another matter.
-    except NO_ANSWER as error:
-        logger.warning(
-            "plugin '%s': nobody but a bundle says that tag %s of %s is commit %s (%s)",
-            *(name, tag, url, source.commit, error.message.splitlines()[0]),
-        )
-        return
-    if found != source.commit:
-        raise CacheMismatchError(
-            f"Tag mismatch in cache for plugin '{name}': tag {tag} of {url} is at commit {found}, but a bundle brought "
-            f"it as commit {source.commit}.",
-            hint="Ask whoever gave you the bundle. To have what the repository has: "
-            f'NodeRegistry.clear_plugin_cache("{name}").',
-            plugin=name,
-            location=url,
-            path=source.folder,
-        )
-    with suppress(OSError):
-        write_json(source.folder / ".git" / MARKER, {key: each for key, each in marker.items() if key != UNSETTLED})
 
 
 def usable_source(name: str, declared: GitPlugin, store: Store) -> Source | None:

@@ -12,7 +12,6 @@ from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
 from cuvis_ai_core.plugins.cache.environment_entry import read_environment
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import (
-    NO_ANSWER,
     Source,
     cached_source,
     content_of,
@@ -21,6 +20,7 @@ from cuvis_ai_core.plugins.cache.sources import (
 )
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_entry import complete_target
+from cuvis_ai_core.plugins.cache.unsettled_tags import NO_ANSWER
 from cuvis_ai_core.plugins.git.git_command import require_git
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin

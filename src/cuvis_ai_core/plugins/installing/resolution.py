@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cuvis_ai_core.errors import CuvisError, InstallError
-from cuvis_ai_core.plugins.cache.sources import Source, settle
+from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import long_hash
+from cuvis_ai_core.plugins.cache.unsettled_tags import settle
 from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.installing.install_request import Carried, Choice, Needs, Versions
 

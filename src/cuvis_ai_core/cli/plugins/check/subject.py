@@ -97,7 +97,7 @@ class Subject:
     def plugin(self) -> str:
         """A name for a manifest: that of the repository, or of the project."""
         if self.repo:
-            from cuvis_ai_core.plugins.lock.manifest_editing import name_of
+            from cuvis_ai_core.plugins.lock.undeclared_plugin import name_of
 
             return name_of(self.repo[0])
         return re.sub(r"\W+", "_", self.name) if not self.name[:1].isdigit() else f"_{self.name}"
@@ -145,7 +145,7 @@ def find(target: str, manifest: Path | None) -> Subject:
 def _of_tag(address: Address) -> Subject:
     from cuvis_ai_core.cli.shared.progress import report
     from cuvis_ai_core.plugins.cache.store import Store
-    from cuvis_ai_core.plugins.lock.manifest_editing import fetched
+    from cuvis_ai_core.plugins.lock.undeclared_plugin import fetched
     from cuvis_ai_core.registry import NodeRegistry
 
     store = Store(NodeRegistry.get_cache_dir())
