@@ -324,6 +324,7 @@ def test_an_environment_is_made_and_looked_at(
     assert program.problems(python) == "The package `a` requires `b` The package `c` needs `d`"
     assert program.problems(python) == ""
     assert words(calls[-1], tmp_path) == "pip check --python own"
+    assert calls[-1]["memory"] == 4 * 2**30
 
 
 def test_a_python_that_is_not_there_is_told_from_one_that_fails(
