@@ -21,7 +21,7 @@ from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core.cli.downloads.command_parts import ForPeople
 from cuvis_ai_core.data import model_weights
-from cuvis_ai_core.data.downloads import carried_weights, fetched_weights, weights_folder
+from cuvis_ai_core.data.downloads import fetched_weights, weights_export_and_import, weights_folder
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.weight_entries import entry_of
 from cuvis_ai_core.data.model_weights import (
@@ -271,7 +271,7 @@ def test_no_more_is_read_of_a_file_than_it_may_have(
         with open_file(source) as stream:
             yield Counted(stream)
 
-    monkeypatch.setattr(carried_weights, "open_file", counting)
+    monkeypatch.setattr(weights_export_and_import, "open_file", counting)
     with pytest.raises(ModelDownloadError, match=r"it has another (size|SHA-256)"):
         ModelWeights.import_from(carried, None, tmp_path / "there")
     assert sum(read) == min(size + 1, 3 << 20)

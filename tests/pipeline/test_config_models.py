@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
+from cuvis_ai_core.pipeline.file.endpoint_texts import parse_endpoint
 from cuvis_ai_core.pipeline.file.reader import EXAMPLE, parse_config, read_config
 
 NODE = {"name": "a", "class_name": "Scale"}

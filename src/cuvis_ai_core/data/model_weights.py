@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._atomic_writes import replacing
 from cuvis_ai_core._lazy_imports import late
-from cuvis_ai_core.data.downloads.carried_weights import EXPORT_MANIFEST_NAME, carry_in, carry_out
 from cuvis_ai_core.data.downloads.fetched_weights import fetch, fetch_other
 from cuvis_ai_core.data.downloads.folder_lock import working_in
 from cuvis_ai_core.data.downloads.hub import HF_EXTRA_HINT, HF_ORG, is_offline
@@ -16,6 +15,7 @@ from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, Progres
 from cuvis_ai_core.data.downloads.repository_files import is_inside
 from cuvis_ai_core.data.downloads.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight, folder_of
+from cuvis_ai_core.data.downloads.weights_export_and_import import EXPORT_MANIFEST_NAME, carry_in, carry_out
 from cuvis_ai_core.data.downloads.weights_folder import take_out, take_out_folder
 from cuvis_ai_core.data.downloads.weights_index import (
     USED_FOR_LABELS,

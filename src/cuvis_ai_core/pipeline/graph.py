@@ -9,7 +9,7 @@ from typing import Any
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import PipelineError, PortError
 from cuvis_ai_core.pipeline.file.config_models import EdgeConfig
-from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
+from cuvis_ai_core.pipeline.file.endpoint_texts import parse_endpoint
 from cuvis_ai_core.pipeline.node_views import Nodes
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort, check_fit, resolve_ports
 

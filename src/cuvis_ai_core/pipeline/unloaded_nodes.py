@@ -8,7 +8,7 @@ from cuvis_ai_core.errors import CuvisError
 from cuvis_ai_core.node.dtypes import UNKNOWN
 from cuvis_ai_core.node.ports import read_ports
 from cuvis_ai_core.pipeline.file.config_models import NodeConfig, PipelineConfig
-from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
+from cuvis_ai_core.pipeline.file.endpoint_texts import parse_endpoint
 from cuvis_ai_core.pipeline.node_construction import NodeSource, build_nodes
 
 Endpoint = tuple[str, str]

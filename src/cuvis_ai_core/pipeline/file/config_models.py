@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from cuvis_ai_core.pipeline.file.endpoints import parse_endpoint
+from cuvis_ai_core.pipeline.file.endpoint_texts import parse_endpoint
 from cuvis_ai_core.pipeline.file.published_keys import SPELLINGS, with_hparams
 
 

@@ -3,7 +3,9 @@
 Each `check_…` returns a pattern, or raises a `ManifestError` that reads after the key.
 """
 
+import os
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from cuvis_ai_core.errors import ManifestError
 from cuvis_ai_core.plugins.manifest.field_checks import show
@@ -50,8 +52,20 @@ def matches(pattern: Address, address: Address) -> bool:
         and address.user in users
         and pattern.port in {address.port, "*"}
         and _hosts_match(pattern.host, address.host)
-        and parts_match(pattern.parts, address.parts)
+        and _parts_match(pattern.parts, address.parts)
     )
+
+
+def folder_matches(pattern: Path, real: Path) -> bool:
+    """Tell whether a pattern means a folder; links in what stands before the first `*` of the pattern are followed.
+
+    Args:
+        pattern: The pattern, absolute.
+        real: The folder, without links in it.
+    """
+    parts = pattern.parts
+    fixed = next((count for count, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+    return _parts_match((*Path(os.path.realpath(Path(*parts[:fixed]))).parts, *parts[fixed:]), real.parts)
 
 
 def _hosts_match(pattern: str, host: str) -> bool:
@@ -62,7 +76,7 @@ def _hosts_match(pattern: str, host: str) -> bool:
     return len(wanted) == len(labels) and all(each in {"*", label} for each, label in zip(wanted, labels, strict=True))
 
 
-def parts_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+def _parts_match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     """Tell whether the parts of a path fit a pattern, part by part; `**` fits any number of them, one at least."""
     # How many of the parts the pattern may have taken so far: trying all ways would take for ever with many of them.
     taken = {0}

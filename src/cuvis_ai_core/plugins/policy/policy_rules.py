@@ -15,7 +15,7 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugi
 from cuvis_ai_core.plugins.policy.addresses import address_of
 from cuvis_ai_core.plugins.policy.file_location import POLICY_VARIABLE, is_named, may_be_there, named_relatively, places
 from cuvis_ai_core.plugins.policy.file_permissions import writable_by_all
-from cuvis_ai_core.plugins.policy.patterns import matches, parts_match
+from cuvis_ai_core.plugins.policy.patterns import folder_matches, matches
 from cuvis_ai_core.plugins.policy.policy_errors import broken, unreadable, wrong
 from cuvis_ai_core.plugins.policy.policy_schema import (
     DistributionRule,
@@ -160,7 +160,7 @@ class Policy:
         # By where it leads: a link in a folder that is allowed allows no other folder.
         real = Path(os.path.realpath(folder))
         for rule, line in self.rules():
-            if isinstance(rule, PathRule) and parts_match(_folder_pattern(self.path, rule.path), real.parts):
+            if isinstance(rule, PathRule) and folder_matches(_below(self.path, rule.path), real):
                 return self._judgement(rule, line)
         raise self.refusal(f"the folder {real}", f'path: "{real}"', name)
 
@@ -254,13 +254,6 @@ def _missing_signers(path: Path, content: PolicyFile) -> Iterator[tuple[tuple[st
 def _below(path: Path, text: str) -> Path:
     """Return a path that a policy names; a relative one begins at its folder."""
     return path.parent / os.path.expanduser(text)
-
-
-def _folder_pattern(path: Path, text: str) -> tuple[str, ...]:
-    """Return the parts of a pattern of folders; links in what stands before the first pattern are followed."""
-    parts = _below(path, text).parts
-    fixed = next((count for count, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
-    return (*Path(os.path.realpath(Path(*parts[:fixed]))).parts, *parts[fixed:])
 
 
 def _owner(path: Path) -> str:
