@@ -251,6 +251,42 @@ def test_a_checkpoint_that_cannot_be_written(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])  # the best epoch is the last one, or the first
+@pytest.mark.parametrize("save_top_k", [1, 2])
+def test_a_checkpoint_that_is_written_again(
+    make_trainer: Make,
+    batches: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mode: str,
+    save_top_k: int,
+) -> None:
+    """Where best epochs share the name of a file, and the first found no room, the result is that of the best one."""
+    import pytorch_lightning
+
+    best = {
+        "callbacks": {
+            "checkpoint": {"monitor": "val_loss", "mode": mode, "filename": "best", "save_top_k": save_top_k}
+        },
+        "optimizer": {"name": "sgd", "lr": 0.01},
+    }
+    whole = make_trainer(**best)
+    rows = whole.fit(batches(0, 1), batches(4))
+    losses = [row["val_loss"] for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    save = pytorch_lightning.Trainer.save_checkpoint
+
+    def full_at_first(self: Any, *arguments: Any, **options: Any) -> None:
+        if self.current_epoch == 0:
+            raise OSError(28, "No space left on device")
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(pytorch_lightning.Trainer, "save_checkpoint", full_at_first)
+    trainer = make_trainer(**best)
+    trainer.fit(batches(0, 1), batches(4), folder=tmp_path)
+    assert trainer.evaluate(batches(4)) == pytest.approx(whole.evaluate(batches(4)))
+
+
 @pytest.mark.parametrize(
     ("config", "val", "says"),
     [

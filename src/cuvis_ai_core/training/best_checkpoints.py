@@ -73,9 +73,16 @@ class Best(ModelCheckpoint):
             return False
         return super().check_monitor_top_k(trainer, current)
 
+    def file_exists(self, filepath: str | Path, trainer: pl.Trainer) -> bool:
+        """Tell whether a name is taken, also by an epoch that found no room and is kept in memory."""
+        return str(filepath) in self._unwritten or super().file_exists(filepath, trainer)
+
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         try:
             super()._save_checkpoint(trainer, filepath)
+            # Also where the name is the same: what is in memory is another epoch.
+            if filepath == self.best_model_path:
+                self._unwritten = {}
         # A training of hours must not end because one checkpoint found no room.
         except (OSError, RuntimeError, CuvisError) as error:  # torch has no type of its own for a full disk
             is_best = filepath == self.best_model_path
