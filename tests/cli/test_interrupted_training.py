@@ -17,7 +17,13 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize(
-    ("file", "told"), [("resume.ckpt", "goes on from there"), ("last.pt", "begins anew"), (None, "Nothing of the")]
+    ("file", "told"),
+    [
+        ("resume.ckpt", "goes on from there"),
+        ("last.pt", "The last weights are kept"),
+        ("metrics.csv", "The metrics are kept"),
+        (None, "Nothing of the"),
+    ],
 )
 def test_an_interruption_says_what_is_kept(tmp_path: Path, file: str | None, told: str) -> None:
     """Whether the same command goes on depends on whether a checkpoint was written before."""
@@ -165,10 +171,13 @@ def test_two_do_not_train_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_gone_on_with_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And nothing where there is nothing."""
+    """And nothing where there is nothing to go on from, whatever else is kept."""
     with _begin(tmp_path):
         pass
     assert capsys.readouterr().err == f"Going on with the unfinished training in {tmp_path / 'unfinished'}\n"
+    with suppress(KeyboardInterrupt), Unfinished(tmp_path, {}) as unfinished:
+        (unfinished.folder / "last.pt").touch()
+        raise KeyboardInterrupt
     with Unfinished(tmp_path, {}):
         pass
     assert capsys.readouterr().err == ""
@@ -244,7 +253,14 @@ def test_a_pipeline_that_has_no_state_any_more_hides_no_failure(
         raise LookupError("its process has ended")
 
     pipeline: Any = SimpleNamespace(name="scores", state_dict=gone)
-    with pytest.raises(ValueError, match="the training"), kept_on_failure(tmp_path, pipeline, lambda: ROWS, lambda: 1):
-        raise ValueError("the training")
-    assert capsys.readouterr().err == f"Kept in {tmp_path} after 1 epoch: metrics.csv.\n"
-    assert caplog.messages == [f"'{tmp_path / 'last.pt'}' cannot be written: its process has ended"]
+    kept = tmp_path / "unfinished"
+    for _ in range(2):
+        with (
+            pytest.raises(ValueError, match="the training"),
+            Unfinished(tmp_path, {}) as unfinished,
+            kept_on_failure(unfinished.folder, pipeline, lambda: ROWS, lambda: 1),
+        ):
+            raise ValueError("the training")
+        assert capsys.readouterr().err == f"Kept in {kept} after 1 epoch: metrics.csv.\n"
+        assert (kept / "metrics.csv").read_text(encoding="utf-8") == "epoch,val_loss\n1.0,0.5\n"
+    assert caplog.messages == [f"'{kept / 'last.pt'}' cannot be written: its process has ended"] * 2

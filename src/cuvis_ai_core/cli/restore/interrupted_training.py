@@ -78,7 +78,7 @@ class Unfinished:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.release()
-        names = {_LAST, *(file.name for file in self.folder.glob("*.ckpt"))}
+        names = {_LAST, _METRICS, *(file.name for file in self.folder.glob("*.ckpt"))}
         # A lock and a configuration alone are nothing to go on from.
         kept = kind is not None and not names.isdisjoint(file.name for file in self.folder.iterdir())
         if not kept:
@@ -89,9 +89,8 @@ class Unfinished:
     def _what_is_kept(self) -> str:
         if any(self.folder.glob("*.ckpt")):
             return f"What was trained so far is kept in {self.folder}; the same command goes on from there."
-        return (
-            f"The last weights are kept in {self.folder}; the same command begins anew, since no epoch was saved yet."
-        )
+        what = "last weights" if (self.folder / _LAST).is_file() else "metrics"
+        return f"The {what} are kept in {self.folder}; the same command begins anew, since no epoch was saved yet."
 
     def checkpoints(self) -> dict[str, Path]:
         """Return the checkpoints that are kept, by the names that they get in the output directory."""
@@ -133,7 +132,7 @@ class Unfinished:
                 f"Remove that folder (weights in {_LAST} can be begun from: --override initial_weights=...), or choose "
                 "another",
             )
-        if known is not None:
+        if (self.folder / RESUME).is_file():
             report(f"Going on with the unfinished training in {self.folder}")
         proof = {"sha256": self._fingerprint, _MADE_IN: self._made_in()}
         write_json(self.folder / CONFIGURATION, {**(known or {}), **proof})
