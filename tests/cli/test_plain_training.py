@@ -254,6 +254,14 @@ def test_what_cannot_be_tested_on_is_said(restore: Run) -> None:
     )
 
 
+def test_a_cube_that_cannot_be_measured_is_named(restore: Run) -> None:
+    """With its file, wherever a part of the data is measured."""
+    np.save("scenes/4.npy", np.full((2, 2, 3), np.nan, np.float32))
+    status, said, _ = restore("train")
+    told = "cube 4 ('HERE/scenes/4.npy'): left out, since it holds values that are no numbers"
+    assert (status, sum(told in line for line in said)) == (0, 1), said
+
+
 def test_annotations_and_published_copies_are_written(restore: Run) -> None:
     """The record says which classes there are; copies lie where published tools look."""
     Path("scenes/masks").mkdir()

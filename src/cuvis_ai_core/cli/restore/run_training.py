@@ -192,7 +192,7 @@ class Session:
         batches = self._parts.batches("val")
         text = f"Calibrating {', '.join(names)} on {len(batches.numbers)} cubes of 'val'"
         with working(text) as show:
-            outcome = calibrate(pipeline, _counted(batches, text, show), self._config.freeze_nodes)
+            outcome = calibrate(pipeline, _Counted(batches, text, show), self._config.freeze_nodes)
         for line in outcome.lines():
             say(f"Threshold: {line}")
         return outcome
@@ -228,7 +228,7 @@ class Session:
         text = f"Measuring on {len(batches.numbers)} cubes of '{split}'"
         with working(text) as show:
             pool = pooled(
-                measuring, _counted(batches, text, show), split, config.training.on_nan if config.training else None
+                measuring, _Counted(batches, text, show), split, config.training.on_nan if config.training else None
             )
         averaged = pool.averaged if len(batches) > 1 else set()
         self._by_pixels[split] = tuple(name for name in measuring.by_pixels if name in averaged)
@@ -247,11 +247,26 @@ def _show_initialising(show: Callable[[str], None], event: "TrainEvent") -> None
         show(f"Initialising {event.node}: {event.progress.done} of {event.progress.total} cubes")
 
 
-def _counted(batches: Any, text: str, show: Callable[[str], None]) -> Iterator[Mapping[str, Any]]:
-    """Yield batches, and show how many were gone through."""
-    for number, batch in enumerate(batches, 1):
-        yield batch
-        show(f"{text}: {number} of {len(batches)} batches")
+class _Counted:
+    """Batches that show how many of them were gone through.
+
+    Args:
+        batches: The batches.
+        text: What is done with them.
+        show: Takes each line.
+    """
+
+    def __init__(self, batches: Any, text: str, show: Callable[[str], None]) -> None:
+        # By which an error names the file of a cube; batches of data modules have none.
+        self.cubes = getattr(batches, "cubes", None)
+        self._batches = batches
+        self._text = text
+        self._show = show
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for number, batch in enumerate(self._batches, 1):
+            yield batch
+            self._show(f"{self._text}: {number} of {len(self._batches)} batches")
 
 
 def _lacks_statistics(pipeline: "Pipeline") -> bool:
