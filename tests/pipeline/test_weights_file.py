@@ -10,9 +10,8 @@ import pytest
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.file.writer import check_saving
-from cuvis_ai_core.pipeline.weights.lightning_checkpoint import read_checkpoint
 from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
-from cuvis_ai_core.pipeline.weights.torch_file import savable
+from cuvis_ai_core.pipeline.weights.torch_file import read_checkpoint, savable
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_lightning")
 
 from cuvis_ai_core.errors import PipelineError, TrainingError  # noqa: E402
-from cuvis_ai_core.pipeline.weights.lightning_checkpoint import read_checkpoint  # noqa: E402
+from cuvis_ai_core.pipeline.weights.torch_file import read_checkpoint  # noqa: E402
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights  # noqa: E402
 from cuvis_ai_core.training.best_checkpoints import Best  # noqa: E402
 from cuvis_ai_core.training.config import CheckpointConfig  # noqa: E402

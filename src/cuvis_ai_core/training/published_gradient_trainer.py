@@ -14,7 +14,7 @@ from cuvis_ai_schemas.enums import ExecutionStage
 from cuvis_ai_schemas.execution import Context, Metric
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
-from cuvis_ai_core.pipeline.weights.lightning_checkpoint import epoch_of_checkpoint, read_checkpoint
+from cuvis_ai_core.pipeline.weights.torch_file import epoch_of_checkpoint, read_checkpoint
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
 from cuvis_ai_core.training.monitored_metric import direction

@@ -1,10 +1,10 @@
-"""Files of torch, read by its rules for weights and written: those of weights, `.pt`, and whatever a training saved.
+"""Files of torch, read by its rules for weights and written: those of weights, `.pt`, and checkpoints of Lightning.
 
 One of weights has the published layout `{"state_dict": {node: {key: tensor}}, "metadata": {...}}`.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -73,13 +73,49 @@ def read_torch(path: Path) -> Weights:
         )
     metadata = content.get(_METADATA)
     decoded: dict[str, dict[str, Any]] = {
-        str(node): {str(key): decoded_value(path, f"{node}.{key}", value) for key, value in values.items()}
+        str(node): {str(key): _decoded(path, f"{node}.{key}", value) for key, value in values.items()}
         for node, values in state.items()
     }
     return Weights(decoded, metadata if isinstance(metadata, Mapping) else {})
 
 
-def decoded_value(path: Path, name: str, value: Any) -> Any:
+def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
+    """Read the weights of nodes from a checkpoint of Lightning; nothing in it is executed.
+
+    Args:
+        path: The file.
+        nodes: Names of the nodes; what stands before one in a key is left away.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights, or holds no weights of these nodes.
+        MissingExtraError: torch is not installed.
+    """
+    content = load_torch(path)
+    flat = content.get("state_dict") if isinstance(content, Mapping) else None
+    state: dict[str, dict[str, Any]] = {}
+    for name, value in flat.items() if isinstance(flat, Mapping) else ():
+        parts = str(name).split(".")
+        at = next((at for at, part in enumerate(parts[:-1]) if part in nodes), None)
+        if at is not None:
+            state.setdefault(parts[at], {})[".".join(parts[at + 1 :])] = _decoded(path, str(name), value)
+    if not state:
+        raise PipelineError(f"The checkpoint '{path}' holds no weights of this pipeline's nodes.", path=path)
+    return state
+
+
+def epoch_of_checkpoint(path: Path) -> int:
+    """Return the epoch after which Lightning wrote a checkpoint, from 0; 0 where it does not say.
+
+    Raises:
+        PipelineError: The file cannot be read by torch's rules for weights.
+        MissingExtraError: torch is not installed.
+    """
+    content = load_torch(path)
+    epoch = content.get("epoch") if isinstance(content, Mapping) else None
+    return epoch if isinstance(epoch, int) else 0
+
+
+def _decoded(path: Path, name: str, value: Any) -> Any:
     """Return a value of a node's state as it was before it was written.
 
     Raises:

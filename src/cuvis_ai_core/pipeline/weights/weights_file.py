@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from cuvis_ai_core._atomic_writes import replacing
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.weights.lightning_checkpoint import read_checkpoint
 from cuvis_ai_core.pipeline.weights.safetensors_file import read_safetensors, write_safetensors
 from cuvis_ai_core.pipeline.weights.stored_arrays import State, Weights
-from cuvis_ai_core.pipeline.weights.torch_file import read_torch, write_torch
+from cuvis_ai_core.pipeline.weights.torch_file import read_checkpoint, read_torch, write_torch
 
 TORCH: Final = ".pt"
 SAFETENSORS: Final = ".safetensors"
