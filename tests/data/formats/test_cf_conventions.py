@@ -71,6 +71,8 @@ def test_scale_and_offset(attrs: dict[str, Any], gain: float | None, offset: flo
         ({"_FillValue": 255, "_Unsigned": "False"}, "u1", (-1,)),
         ({"_FillValue": -1, "_Unsigned": "false"}, "i1", (-1,)),
         ({"_FillValue": -1.0, "_Unsigned": "true"}, "f4", (-1,)),
+        ({"_FillValue": [200, -1], "_Unsigned": "true"}, "i1", (200, 255)),
+        ({"_FillValue": 1e30, "_Unsigned": "true"}, "i1", (1e30,)),
     ],
 )
 def test_what_stands_for_no_data(attrs: dict[str, Any], dtype: str, missing: tuple[float, ...]) -> None:
@@ -92,7 +94,6 @@ def test_what_stands_for_no_data(attrs: dict[str, Any], dtype: str, missing: tup
         ({"valid_range": "good", "valid_max": "5"}, "i2", (-inf, 5)),
         ({"valid_range": "1s, 5s"}, "i2", None),
         ({"valid_max": 5}, "i2", (-inf, 5)),
-        ({"valid_range": [-1, 70000]}, "u2", (-1, 70000)),
         ({"valid_range": [3, -3], "_Unsigned": "true"}, "i1", (3, 253)),
         ({"valid_max": -3, "_Unsigned": "true"}, "i1", (-inf, 253)),
         ({"valid_max": inf, "valid_min": nan}, "i2", None),
@@ -104,12 +105,37 @@ def test_what_stands_for_no_data(attrs: dict[str, Any], dtype: str, missing: tup
     ],
 )
 def test_what_is_valid(attrs: dict[str, Any], dtype: str, valid: tuple[float, float] | None) -> None:
-    """Limits count as they are stored; a type that cannot hold one makes no other of it, and one of two may be none."""
+    """Limits count as they are stored; one of two may be none."""
     remarks: list[str] = []
     assert meaning_of(attrs, np.dtype(dtype), remarks).valid == valid
     assert any("count as no data" in remark for remark in remarks) == (valid is not None)
     unread = attrs.get("valid_range") in [1, "good", "1s, 5s"]
     assert any("is no pair of numbers" in remark for remark in remarks) == unread
+
+
+@pytest.mark.parametrize(
+    ("attrs", "dtype", "valid", "left_out"),
+    [
+        ({"valid_range": [-1, 70000]}, "u2", None, ["-1", "70000"]),
+        ({"valid_range": [0, -1]}, "u2", (0, inf), ["-1"]),
+        ({"valid_max": -1}, "u2", None, ["-1"]),
+        ({"valid_min": 70000, "valid_max": 7}, "u2", (-inf, 7), ["70000"]),
+        ({"valid_range": [-1, 70000]}, "f4", (-1, 70000), []),
+        ({"valid_range": [0, -1], "_Unsigned": "true"}, "i8", (0, 2.0**64), []),
+        ({"valid_range": [3, 200], "_Unsigned": "true"}, "i1", (3, 200), []),
+        ({"valid_range": [3, 300], "_Unsigned": "true"}, "i1", (3, inf), ["300"]),
+        ({"valid_max": 1e30, "_Unsigned": "true"}, "i1", None, ["1e+30"]),
+    ],
+)
+def test_limits_that_no_value_can_have(
+    attrs: dict[str, Any], dtype: str, valid: tuple[float, float] | None, left_out: list[str]
+) -> None:
+    """One that the type of the values cannot hold would exclude none of them, or all: it is left out, which is said."""
+    remarks: list[str] = []
+    assert meaning_of(attrs, np.dtype(dtype), remarks).valid == valid
+    for each in left_out:
+        assert any(f"The limit {each} of valid values" in remark for remark in remarks)
+    assert sum("was left out" in remark for remark in remarks) == len(left_out)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,56 @@ def test_wavelengths_in_cells_of_version_73(tmp_path: Path) -> None:
         assert (read_cube(path, READERS).wavelengths is not None) == found
 
 
+def _signs(path: Path, name: str, values: np.ndarray, kind: str = "char") -> Path:
+    """Add an array as MATLAB 7.3 names its class."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "r+") as file:
+        file[name] = values
+        file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+    return path
+
+
+def test_rows_of_signs_of_version_73(tmp_path: Path) -> None:
+    """Each row is a text, filled up with blanks; in the file they stand side by side."""
+    rows = ["450.3 nm", "550.0 nm", "650.0 nm", "850 nm  "]
+    signs = np.array([[ord(sign) for sign in row] for row in rows], np.uint16)
+    path = _signs(_version_73(tmp_path / "a.mat", cube=DATA), "wavelengths", signs.T)
+    cube = read_cube(_signs(path, "time", np.array([[ord(sign)] for sign in "2024-05-06"], np.uint16)), READERS)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, [450.3, 550, 650, 850])
+    assert cube.acquired is not None
+    assert cube.acquired.isoformat() == "2024-05-06T00:00:00"
+
+
+@pytest.mark.parametrize("kind", ["cell", "double", "char"])
+def test_empty_arrays_of_version_73(tmp_path: Path, kind: str) -> None:
+    """The file has their sizes where others have their values: these are none."""
+    h5py = pytest.importorskip("h5py")
+    path = _version_73(tmp_path / "a.mat", cube=DATA[..., :2])
+    with h5py.File(_signs(path, "wavelengths", np.array([500, 0], np.uint64), kind), "r+") as file:
+        file["wavelengths"].attrs["MATLAB_empty"] = np.uint8(1)
+    cube = read_cube(path, READERS)
+    assert (cube.data.shape, cube.wavelengths, cube.remarks) == ((2, 3, 2), None, ())
+
+
+@pytest.mark.parametrize(
+    "signs", [np.array([[0x110000]], np.uint32), np.array([[-1]], np.int32), np.array([[0xD800]], np.uint16), NM / 1e3]
+)
+@pytest.mark.parametrize("way", ["cells", "rows"])
+def test_odd_signs_of_version_73(tmp_path: Path, signs: np.ndarray, way: str) -> None:
+    """What is no text is none of a band, and no obstacle."""
+    h5py = pytest.importorskip("h5py")
+    path = _version_73(tmp_path / "a.mat", cube=DATA)
+    _signs(path, "#refs#/a" if way == "cells" else "wavelengths", np.repeat(signs[:, :1], 4, axis=1))
+    if way == "cells":
+        with h5py.File(path, "r") as file:
+            references = np.array([[file["#refs#/a"].ref] * 4], h5py.ref_dtype)
+        _signs(path, "wavelengths", references, "cell")
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.wavelengths is None
+
+
 def test_by_name(tmp_path: Path) -> None:
     """Of several arrays one is asked for by its name; a row of wavelengths beside it is taken."""
     path = tmp_path / "a.mat"
@@ -118,6 +168,21 @@ def test_large_claim(tmp_path: Path) -> None:
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(CubeError, match=r"1048576 x 1048576 x 1024 values.*the limit is the memory that is free"):
         read_cube(path, READERS)
+
+
+@pytest.mark.parametrize("kind", ["structures", "structures of one size", "cells", "cells of one size", "complex"])
+def test_cells_that_hold_no_value_each(tmp_path: Path, kind: str) -> None:
+    """Beside the cube they are no obstacle, and no wavelengths where they are called so."""
+    inner = [np.zeros((2, 3)), np.zeros((2, 3 if "size" in kind else 4)), np.zeros((2, 3)), np.zeros((2, 3))]
+    cells = np.empty(4, dtype=object)
+    for at, each in enumerate(inner):
+        boxed = np.empty((1, 1), dtype=object)
+        boxed[0, 0] = each
+        cells[at] = {"a": each} if "structures" in kind else boxed if "cells" in kind else np.array([[450 + 1j]])
+    scipy_io.savemat(tmp_path / "a.mat", {"cube": DATA, "wavelengths": cells})
+    cube = read_cube(tmp_path / "a.mat", READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.wavelengths is None
 
 
 @pytest.mark.parametrize("kept", [0, 100, 130, 200])

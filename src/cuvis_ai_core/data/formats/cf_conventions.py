@@ -93,9 +93,7 @@ def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str
     """
     signed = _signs(attrs, dtype)
     missing = [number for key in _MISSING for number in _numbers(attrs.get(key)) if isfinite(number)]
-    if signed is not None:
-        # A fill value is written in the stored type: -1 of bytes that are meant without a sign is 255.
-        missing = [float(np.asarray(int(number)).astype(signed)) for number in missing]
+    missing = [_meant(number, dtype, signed) for number in missing]
     factor, summand = _one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))
     divisor = _one(attrs.get(_DIVISOR))
     if factor is None and divisor:
@@ -135,13 +133,31 @@ def _valid(
     # CF has limits in stored values; files of the field have them in physical ones, too.
     if not stated or (packed and dtype.kind in "iu" and not all(each.is_integer() for each in stated)):
         return None  # none, or of unpacked values, which CF does not have
-    if signed is not None:
-        stated = [float(np.asarray(int(each)).astype(signed)) for each in stated]
-        low = None if low is None else stated[0]
-        high = None if high is None else stated[-1]
+    low, high = (_held(each, dtype, signed, remarks) for each in (low, high))
+    if low is None and high is None:
+        return None
     words = [f"{word} {each:g}" for word, each in (("below", low), ("above", high)) if each is not None]
     remarks.append(f"Values {' and '.join(words)} count as no data: the file says that they are not valid.")
     return -inf if low is None else low, inf if high is None else high
+
+
+def _held(limit: float | None, dtype: np.dtype[Any], signed: np.dtype[Any] | None, remarks: list[str]) -> float | None:
+    """Return a limit that a type can hold; any other excludes no value, or all: -1 is written for the greatest, too."""
+    kind = signed or dtype
+    if limit is None or kind.kind not in "iu":
+        return limit
+    meant = _meant(limit, dtype, signed)
+    if float(np.iinfo(kind).min) <= meant <= float(np.iinfo(kind).max):
+        return meant
+    remarks.append(f"The limit {limit:g} of valid values in the file is none that {kind} can hold; it was left out.")
+    return None
+
+
+def _meant(number: float, dtype: np.dtype[Any], signed: np.dtype[Any] | None) -> float:
+    """Return what is written in the stored type: -1 of bytes that are meant without a sign is 255."""
+    if signed is None or not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+        return number
+    return float(np.asarray(int(number)).astype(signed))
 
 
 def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -> Place:

@@ -26,7 +26,12 @@ _LONGEST_TEXT: Final = 256
 """Longer ones are no labels of bands."""
 
 _RANK: Final = 3
+_ROWS: Final = 2
+"""Axes of texts in rows."""
+
 _MATLAB: Final = "MATLAB_class"
+_EMPTY: Final = "MATLAB_empty"
+"""Says of an array that the file has its sizes where others have their values."""
 
 
 def reopened(path: Path, name: str) -> Opening:
@@ -65,11 +70,16 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
+        if attrs.get(_EMPTY):
+            continue
         # NetCDF-4 sets this fill value without an attribute of that name.
         if dataset.dtype.kind == "f" and dataset.fillvalue == dataset.dtype.type(UNWRITTEN):
             attrs.setdefault("_FillValue", UNWRITTEN)
-        dims, matlab = tuple(_dims(dataset)), _MATLAB in attrs
-        array = _Cells(path, file, dataset) if attrs.get(_MATLAB) == "cell" else dataset
+        dims, matlab, array = tuple(_dims(dataset)), _MATLAB in attrs, dataset
+        if attrs.get(_MATLAB) == "cell" and h5py.check_ref_dtype(dataset.dtype):
+            array = _Cells(path, file, dataset)
+        elif attrs.get(_MATLAB) == "char" and dataset.dtype.kind in "iu" and dataset.ndim == _ROWS:
+            array = _Rows(dataset)
         yield Variable(name, array, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
 
 
@@ -95,10 +105,28 @@ class _Cells:
         if item is None or size is None or size > _LONGEST_TEXT or item.dtype.kind not in "iuf":
             return None
         refuse_elsewhere(self._path, item)
-        content = item[...].ravel().tolist()
         if plain(item.attrs.get(_MATLAB)) == "char":
-            return "".join(map(chr, content))
-        return float(content[0]) if len(content) == 1 else None
+            return _text(item[...]) if item.dtype.kind in "iu" else None
+        return float(item[...].item()) if size == 1 else None
+
+
+class _Rows:
+    """Rows of signs of MATLAB as an array of texts, read when they are asked for; a file has them side by side."""
+
+    dtype: Final = np.dtype(object)
+
+    def __init__(self, dataset: Any) -> None:
+        self.shape = dataset.shape[1:]
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        texts = [_text(row) for row in self._dataset[:_LONGEST_TEXT].T]
+        return np.asarray(np.array(texts, dtype=object)[key], dtype=object)
+
+
+def _text(signs: NDArray[Any]) -> str:
+    # Two bytes a sign, as MATLAB has them, whatever a file claims.
+    return signs.astype("<u2").tobytes().decode("utf-16-le", "replace")
 
 
 def attributes(item: Any) -> dict[str, Any]:

@@ -88,8 +88,8 @@ def read_matlab(path: Path, array: str | None = None) -> Cube:
 def _inside(name: str, value: Any) -> Iterator[Variable]:
     """Yield the arrays of numbers and texts in a structure, or in cells, by their paths."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "O" and 1 < value.size <= _LIST:
-        # A value for each band, as texts often are kept.
-        single = [each.item() for each in value.ravel() if isinstance(each, np.ndarray) and each.size == 1]
+        # A value for each band, as texts often are kept; structures and further cells are none.
+        single = [each.item() for each in value.ravel() if _is_value(each)]
         if len(single) == value.size:
             yield _variable(name, np.array(single, dtype=object))
         return
@@ -103,6 +103,10 @@ def _inside(name: str, value: Any) -> Iterator[Variable]:
         yield from _inside(name, value.ravel()[0])
     elif value.dtype.kind in "iufU":
         yield _variable(name, value)
+
+
+def _is_value(cell: Any) -> bool:
+    return isinstance(cell, np.ndarray) and cell.dtype.kind in "iufbU" and cell.size == 1
 
 
 def _variable(name: str, array: Any) -> Variable:
