@@ -241,7 +241,7 @@ class TagNotFoundError(SourceError):
 
 
 class AuthenticationError(SourceError):
-    """The repository asks for credentials that git does not have, or those in its address do not open it."""
+    """The repository asks for credentials that git does not have."""
 
 
 class NetworkError(SourceError):

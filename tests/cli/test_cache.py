@@ -56,6 +56,21 @@ def test_the_cache_is_pruned_by_age_and_size(shell: Shell, manifest: Path) -> No
     assert "is empty" in shell("cuvis-ai", "plugins", "cache", "list").stdout
 
 
+def test_what_is_told_is_what_the_cache_lost(shell: Shell, tmp_path: Path) -> None:
+    """A file that an entry shares with one that stays is not gone, whether it is to be removed or was."""
+    new, old = (cache() / f".targets/{name}@0011/pins" for name in ("new", "old"))
+    for target in (new, old):
+        target.mkdir(parents=True)
+        (target / "own").write_bytes(bytes(1000))
+    (new / "shared").write_bytes(bytes(10**6))
+    (old / "shared").hardlink_to(new / "shared")
+    os.utime(old, (1e9, 1e9))
+    prune = ("cuvis-ai", "plugins", "cache", "prune", "--older-than", "30d")
+    assert shell(*prune, "--dry-run").stdout.splitlines()[-1] == "would remove 1.0 kB"
+    assert shell(*prune).stdout.splitlines()[-1] == "removed 1.0 kB"
+    assert shell("cuvis-ai", "plugins", "cache", "clear", "new").stdout.splitlines()[-1] == "removed 1.0 MB"
+
+
 @pytest.mark.parametrize("options", [(), ("--older-than", "30"), ("--older-than", "x"), ("--max-size", "2 bananas")])
 def test_a_limit_that_is_missing_or_no_measure_is_wrong_usage(shell: Shell, options: tuple[str, ...]) -> None:
     """With an example of a right one."""

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -690,6 +691,65 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         pass
+
+
+class _Refusing(_Proxy):
+    """Refuses to send what it has offered."""
+
+    status: ClassVar[int]
+    asked: ClassVar[int]
+
+    def do_POST(self) -> None:
+        type(self).asked += 1
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, AuthenticationError), (429, NetworkError)])
+def test_a_host_that_refuses_is_not_asked_again(
+    registry: NodeRegistry,
+    git_plugin: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    kind: type[CuvisError],
+) -> None:
+    """To git every answer but the right one is a call that failed; to be asked less is what some hosts ask for."""
+    for name, value in (("status", status), ("asked", 0), ("seen", [])):
+        monkeypatch.setattr(_Refusing, name, value, raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with _running(_Refusing) as address:
+        monkeypatch.setenv("http_proxy", address)
+        assert type(failure(registry, git_plugin(), "v1.0.0")) is kind
+    assert _Refusing.asked == 1
+    assert "asked again" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Connection closed by 192.0.2.1 port 22",
+        "error: RPC failed; curl 56 Recv failure: Operation timed out",
+        "fatal: unable to access: OpenSSL SSL_read: unexpected eof while reading",
+        "fatal: unable to access: GnuTLS recv error (-110): The TLS connection was non-properly terminated.",
+    ],
+)
+def test_a_connection_that_broke_is_made_again_whoever_tells_of_it(
+    registry: NodeRegistry, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Each time after a longer pause."""
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/asked\necho '{words}' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    home.write_text(f"[core]\n\tsshCommand = {ssh}\n[ssh]\n\tvariant = ssh\n")
+    assert isinstance(failure(registry, "git@127.0.0.1:x.git"), NetworkError)
+    assert (tmp_path / "asked").read_text() == "asked\n" * 3
+    assert 0.5 < pauses[0] < pauses[1]
 
 
 @pytest.mark.parametrize("way", ["http_proxy", "http.proxy"])

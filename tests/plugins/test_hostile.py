@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -229,8 +230,9 @@ def test_hooks_templates_and_filters_are_not_run(
 
 
 @pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[GitHost]:
-    """Return a Git host of its own, for what goes wrong with it."""
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHost]:
+    """Return a Git host of its own, for what goes wrong with it; nobody waits before it is asked again."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with GitHost(tmp_path / "git") as host:
         yield host
 

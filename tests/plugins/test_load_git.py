@@ -266,12 +266,16 @@ def test_a_repository_that_is_not_there(registry: NodeRegistry, git_host: GitHos
 def test_an_address_with_credentials_that_is_not_found_may_be_one_that_they_do_not_open(
     registry: NodeRegistry, git_host: GitHost
 ) -> None:
-    """Large hosts say the same of both: a token may have expired, which is no reason to forget what is in the cache."""
+    """Large hosts say the same of both: a token may have expired; a user alone has none that could."""
     error = failure(registry, git_host.url("nobody-made-this").replace("//", "//me:expired@"))
-    assert isinstance(error.__cause__, AuthenticationError)
+    assert isinstance(error.__cause__, RepositoryNotFoundError)
     assert "127.0.0.1" in str(error)
     assert "Make a new token" in str(error)
     assert "me:expired" not in str(error)
+    for who in ("me@", "@"):
+        error = failure(registry, git_host.url("nobody-made-this").replace("//", f"//{who}"))
+        assert isinstance(error.__cause__, RepositoryNotFoundError)
+        assert "new token" not in str(error)
 
 
 def test_a_host_that_cannot_be_reached(registry: NodeRegistry) -> None:

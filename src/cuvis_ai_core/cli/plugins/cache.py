@@ -71,7 +71,8 @@ def prune_entries(older_than: float | None, max_size: int | None, dry_run: bool)
 
     if older_than is None and max_size is None:
         raise click.UsageError("What is to go? Give --older-than, as in 30d, or --max-size, as in 2GB, or both.")
-    _report(prune(_store(), unused_for=older_than, max_size=max_size, dry_run=dry_run), dry_run=dry_run)
+    store = _store()
+    _report(store, prune(store, unused_for=older_than, max_size=max_size, dry_run=dry_run), dry_run=dry_run)
 
 
 @cache.command("clear")
@@ -88,7 +89,7 @@ def clear_entries(name: str | None) -> None:
     if name is not None and name not in known:
         say(f"Nothing to remove. The plugin cache has nothing of '{name}'.{did_you_mean(name, known)}")
     else:
-        _report(clear(store, name))
+        _report(store, clear(store, name))
 
 
 def _store() -> "Store":
@@ -98,13 +99,13 @@ def _store() -> "Store":
     return Store(NodeRegistry.get_cache_dir())
 
 
-def _report(removed: "list[Entry]", *, dry_run: bool = False) -> None:
-    from cuvis_ai_core.plugins.cache.housekeeping import size_of
+def _report(store: "Store", removed: "list[Entry]", *, dry_run: bool = False) -> None:
+    from cuvis_ai_core.plugins.cache.housekeeping import freed_by
 
     did = "would remove" if dry_run else "removed"
     for entry in removed:
         say(f"{did} {entry.path} ({_size([entry.size])})")
-    say(f"{did} {_size([size_of(removed)])}" if removed else "Nothing to remove.")
+    say(f"{did} {_size([freed_by(removed, store)])}" if removed else "Nothing to remove.")
 
 
 def _state(entry: "Entry") -> tuple[str, str]:

@@ -135,6 +135,13 @@ def size_of(found: Iterable[Entry]) -> int:
     return sum({file: size for entry in found for file, size in entry.files.items()}.values())
 
 
+def freed_by(removed: Iterable[Entry], store: Store) -> int:
+    """Return by how much the cache is smaller without some entries, whether they are removed yet or not."""
+    gone = {entry.path: entry for entry in removed}
+    others = [entry for entry in entries(store) if entry.path not in gone]
+    return size_of([*gone.values(), *others]) - size_of(others)
+
+
 def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     """Remove everything of one plugin, or of all, and return it; what a process uses is kept, with a warning.
 
@@ -224,4 +231,5 @@ def _files(folder: Path) -> Iterator[tuple[object, int]]:
             with contextlib.suppress(OSError):
                 # Not by `stat`: a link counts as itself, wherever it leads.
                 state = os.lstat(path)
-                yield (state.st_dev, state.st_ino) if state.st_nlink > 1 else path, state.st_size
+                # Also of a file with one name: it may have had more before another entry was removed.
+                yield (state.st_dev, state.st_ino), state.st_size

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,14 @@ _NO_SHALLOW: Final = r"does not support shallow"
 _NOT_OFFERED: Final = r"unadvertised object|not our ref|couldn't find remote ref [0-9a-f]{40}"
 
 # What a host breaks off is there a moment later, as a rule: uv asks for a package as often.
-_BROKEN_OFF: Final = r"early EOF|RPC failed|hung up|unexpected disconnect|transfer closed|Empty reply|reset by peer"
-_ATTEMPTS: Final = 3
+_BROKEN_OFF: Final = (
+    r"early EOF|RPC failed|hung up|unexpected disconnect|transfer closed|Empty reply|reset by peer"
+    r"|Connection closed by|Recv failure|SSL_read|GnuTLS recv error"
+)
+# git says "RPC failed" of these too; a host that has too much to do (429) asks for just the opposite.
+_REFUSED: Final = r"HTTP 4\d\d|returned error: 4\d\d"
+_PAUSES: Final = (1.0, 3.0)
+"""Seconds before the host is asked again, each time: one that begins anew needs some."""
 
 _NO_COMMIT: Final = r"to a non-commit|reference is not a tree"
 
@@ -85,7 +92,7 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
     hashes = hash_function(wanted) if is_commit else "sha1"
     # By the whole name of the reference: a branch may be called like the tag, and git would take either.
     options, references = ["--depth=1"], [wanted if is_commit else f"+{wanted}:{wanted}"]
-    attempts = 1
+    pauses = iter(_PAUSES)
     while True:
         folder.mkdir()
         # Without the user's template, which may bring hooks and a configuration.
@@ -112,9 +119,9 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
         # have it then.
         elif re.search(_NOT_OFFERED, finished.stderr) and is_commit and references[0] == wanted:
             options, references = [], list(_ALL)
-        elif re.search(_BROKEN_OFF, finished.stderr) and attempts < _ATTEMPTS:
-            attempts += 1
-            logger.warning("%s broke off; it is asked again", without_credentials(url))
+        elif (pause := next(pauses, None) if _is_broken_off(finished) else None) is not None:
+            logger.warning("%s broke off; it is asked again in %g s", without_credentials(url), pause)
+            time.sleep(pause)
         else:
             break
         # The format of hashes of a repository cannot be changed later, nor is half a fetch worth keeping.
@@ -122,6 +129,10 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
     if "couldn't find remote ref" in finished.stderr:
         raise NoSuchReferenceError
     raise unreachable(finished, task, url)
+
+
+def _is_broken_off(finished: Finished) -> bool:
+    return bool(re.search(_BROKEN_OFF, finished.stderr)) and not re.search(_REFUSED, finished.stderr)
 
 
 def _broken(finished: Finished, folder: Path, task: str, url: str) -> SourceError:

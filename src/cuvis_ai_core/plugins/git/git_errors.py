@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core.errors import AuthenticationError, NetworkError, RepositoryNotFoundError, SourceError
-from cuvis_ai_core.plugins.git.url_credentials import has_credentials
+from cuvis_ai_core.plugins.git.url_credentials import has_password
 
 _SHOWN: Final = 6
 """Lines of git's that are shown, the last ones."""
@@ -95,10 +95,11 @@ _MEANINGS: Final = (
 )
 
 
-# Of credentials that expired, large hosts say the same as of an address that is wrong.
-_REFUSED: Final = _Meaning(
+# Of credentials that expired, large hosts say the same as of an address that is wrong; unlike one that cannot be
+# reached, or asks for a password, the host has answered.
+_NOT_OPENED: Final = _Meaning(
     "",
-    AuthenticationError,
+    RepositoryNotFoundError,
     "There is no such repository, or the credentials in its address do not open it: hosts say the same of both",
     "Make a new token where the old one has expired or may not read this repository, and check the address: "
     "git ls-remote {address}",
@@ -116,8 +117,8 @@ def unreachable(finished: Finished, task: str, url: str) -> SourceError:
     address = without_credentials(url)
     found = (each for each in _MEANINGS if re.search(each.pattern, finished.stderr))
     meaning = next(found, _Meaning("", SourceError, "", _TRY))
-    if meaning.kind is RepositoryNotFoundError and has_credentials(url):
-        meaning = _REFUSED
+    if meaning.kind is RepositoryNotFoundError and has_password(url):
+        meaning = _NOT_OPENED
     means = f"\n{meaning.means}." if meaning.means else ""
     return meaning.kind(
         f"git could not {task} {address}:\n{words(finished)}{means}",

@@ -42,10 +42,10 @@ def hidden(words: Sequence[str], variables: Mapping[str, str]) -> tuple[list[str
     return bare, env
 
 
-def has_credentials(url: str) -> bool:
-    """Tell whether an address of http says who asks; for ssh a user is part of the place."""
+def has_password(url: str) -> bool:
+    """Tell whether an address of http has what opens it: a user alone is asked for a password, as for ssh."""
     found = _ADDRESS.search(url)
-    return found is not None and found["scheme"].lower() != "ssh"
+    return found is not None and found["scheme"].lower() != "ssh" and ":" in found["who"]
 
 
 def _without(match: re.Match[str]) -> str:
