@@ -1,5 +1,6 @@
 """Thresholds are calibrated after a training, by what comes out for the data to validate on."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -142,6 +143,18 @@ def test_scores_of_numpy_that_are_written_anew_for_each_batch(
 def test_thresholds_of_a_report(report: dict[str, Any], thresholds: dict[str, tuple[float, float]]) -> None:
     """What has a new value; the old one may not be said."""
     assert Calibrated("decider", report).thresholds == thresholds
+
+
+def test_a_record_has_what_json_has() -> None:
+    """Numbers of any kind, and null for those that are none; thresholds are infinite until they are calibrated."""
+    report = {"t": {"old": np.inf, "new": np.float32(2)}, "u": {"new": np.nan}}
+    measures = {"f1": np.float32(0.5), "auc": np.nan, "pixels": np.int64(3), "found": True}
+    record = Calibrated("decider", {**report, **measures}).record()
+    assert json.loads(json.dumps(record, allow_nan=False)) == {
+        "thresholds": {"t": {"before": None, "after": 2.0}, "u": {"before": 0.0, "after": None}},
+        "metrics": {"f1": 0.5, "auc": None, "pixels": 3.0},
+        "skipped": None,
+    }
 
 
 def test_scores_are_those_of_evaluation(make: Callable[..., Pipeline], trainable_nodes: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.node.array_libraries import converter_of
@@ -42,11 +43,18 @@ class Calibrated:
         changed = {name: each for name, each in self.report.items() if isinstance(each, dict) and {*each} >= {"new"}}
         return {name: (float(each.get("old") or 0), float(each["new"])) for name, each in changed.items()}
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the node measured, by name."""
+        numbers = {name: each for name, each in self.report.items() if type(each) is not bool}
+        return {name: float(each) for name, each in numbers.items() if isinstance(each, Real)}
+
     def record(self) -> dict[str, Any]:
         """Return it as plain values for a record in JSON, which has neither NaN nor infinities."""
-        changes = {name: {"before": old, "after": new} for name, (old, new) in self.thresholds.items()}
-        values = {name: each for name, each in self.report.items() if isinstance(each, float)}
-        metrics = {name: each if isfinite(each) else None for name, each in values.items()}
+        changes = {
+            name: {"before": _finite(old), "after": _finite(new)} for name, (old, new) in self.thresholds.items()
+        }
+        metrics = {name: _finite(each) for name, each in self.metrics.items()}
         return {"thresholds": changes, "metrics": metrics, "skipped": self.skipped or None}
 
     def words(self) -> str:
@@ -124,6 +132,10 @@ def calibrate(pipeline: "Pipeline", batches: Iterable[Mapping[Any, Any]], frozen
         return Outcome(frames=frames, marked=marked, skipped=skipped, reason="SINGLE_CLASS")
     done = tuple(_calibrated(pipeline, name, source, values, targets) for name, source in sources.items())
     return Outcome(done, frames, marked)
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
 
 
 def _is_mask(port: Any) -> bool:
