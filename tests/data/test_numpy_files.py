@@ -296,32 +296,13 @@ def test_where_and_when_a_cube_was_taken(tmp_path: Path) -> None:
     cube = read_npz(tmp_path / "c.npz")
     assert (cube.crs, cube.transform) == ("EPSG:32632", (2, 0, 7, 0, -2, 9))
     assert {key: each.tolist() for key, each in place_arrays(cube).items()} == place
-    np.savez(tmp_path / "c.npz", cube=np.ones((2, 2, 3)), acquired=[b"2024-05-01T10:00:00"])
-    assert str(read_npz(tmp_path / "c.npz").acquired) == "2024-05-01 10:00:00"
-    wrongs: list[tuple[dict[str, Any], str]] = [
-        ({"transform": [1.0]}, "transform has 1 numbers"),
-        ({"acquired": "soon"}, "soon"),
-        ({"crs": ["a", "b"]}, "crs has 2 texts"),
-        ({"crs": []}, "crs has 0 texts"),
-    ]
-    for wrong, says in wrongs:
+    for wrong, says in (({"transform": [1.0]}, "transform has 1 numbers"), ({"acquired": "soon"}, "soon")):
         np.savez(tmp_path / "d.npz", cube=np.ones((2, 2, 3)), **wrong)
         with pytest.raises(CubeError, match=says):
             read_npz(tmp_path / "d.npz")
 
 
-@pytest.mark.parametrize(
-    ("crs", "found"),
-    [
-        (32632, "32632"),
-        (b"EPSG:32632", "EPSG:32632"),
-        ("", ""),
-        ('PROJCS["é"]'.encode(), 'PROJCS["é"]'),
-        ('PROJCS["é"]'.encode("latin-1"), 'PROJCS["\ufffd"]'),
-        (["EPSG:32632"], "EPSG:32632"),
-        ([[b"EPSG:32632"]], "EPSG:32632"),
-    ],
-)
+@pytest.mark.parametrize(("crs", "found"), [(32632, "32632"), (b"EPSG:32632", "EPSG:32632"), ("", "")])
 def test_a_coordinate_system_is_a_text(tmp_path: Path, crs: Any, found: str) -> None:
     """Whatever the archive has it in."""
     np.savez(tmp_path / "c.npz", cube=np.ones((2, 2, 3)), crs=crs)

@@ -138,6 +138,7 @@ def test_thresholds_go_through_the_validation_once_more(telling: Telling, said: 
     hooks = [hook for hook, *_ in _events(said)]
     assert hooks[:2] == ["VALIDATION_START", "VALIDATION_PROGRESS"]
     assert hooks[2] == "CALIBRATION_START"
+    assert {each.context.stage for each in said} == {2}
     assert set(hooks[3:]) == {"CALIBRATION_PROGRESS"}
     assert _events(said)[-1][1:3] == (2, 2)
 
@@ -246,7 +247,7 @@ def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) ->
     ]
     assert [(each.event.epochs.current, each.event.epochs.total) for each in said[1:4]] == [(5, 9), (0, 0), (6, 9)]
     # Of two batches each, after four epochs that were trained before.
-    assert [place for *_, place in _events(said)][1:4] == [(1, 4, 0, 8), (1, 5, 0, 10), (1, 5, 0, 10)]
+    assert [place for *_, place in _events(said)][1:4] == [(1, 4, 0, 8), (2, 5, 0, 10), (1, 5, 0, 10)]
     assert (hooks[0], *hooks[4:]) == (
         "FIT_START",
         "FIT_END",
@@ -256,6 +257,7 @@ def test_an_epoch_is_told_with_its_losses_and_measures(by_gradient: Gradient) ->
         "EVALUATION_END",
     )
     assert [each.event.split for each in said] == [1, 1, 2, 1, 1, 2, 2, 3, 3]
+    assert [each.context.stage for each in said] == [each.event.split for each in said]
     outcome = said[6].event.calibration
     assert (outcome.applicable, outcome.phase_detail) == (False, "no node of this pipeline can be calibrated")
     assert said[6].message == outcome.phase_detail
@@ -269,6 +271,33 @@ def test_a_validation_without_a_loss_ends_with_its_measures(
     said = by_gradient()
     assert [hook for hook, *_ in _events(said)][1:3] == ["VALIDATION_END", "EPOCH_END"]
     assert (dict(said[1].losses), dict(said[1].metrics)) == ({}, {"rx/auc": 0.75})
+
+
+def test_an_epoch_ends_where_its_batches_did(
+    by_gradient: Gradient, telling: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all of them, in the part that has ended; the next one begins with the first."""
+    ended = 0
+
+    def fit(*_trainer: object, observer: Any, **_settings: object) -> None:
+        nonlocal ended
+        telling.epochs_before = lambda: ended
+        for _ in range(2):
+            for stage in ("train", "train", "val"):
+                telling.cuvis_ai_pipeline_finished(stage)
+            ended += 1
+            observer({"epoch": float(ended), "train_loss": 0.5, "val_loss": 0.5})
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    ends = ("EPOCH_START", "VALIDATION_END", "EPOCH_END")
+    assert [(hook, place) for hook, *_, place in _events(by_gradient()) if hook in ends] == [
+        ("EPOCH_START", (1, 0, 0, 0)),
+        ("VALIDATION_END", (2, 0, 1, 2)),
+        ("EPOCH_END", (1, 0, 2, 2)),
+        ("EPOCH_START", (1, 1, 0, 2)),
+        ("VALIDATION_END", (2, 1, 1, 4)),
+        ("EPOCH_END", (1, 1, 2, 4)),
+    ]
 
 
 def test_a_training_that_goes_on_says_so_first(by_gradient: Gradient, tmp_path: Path) -> None:

@@ -114,22 +114,14 @@ def _place(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         return found
     with _readable(path, "a .npz archive with crs (text), transform (6 numbers), acquired (date and time, ISO 8601)"):
         if "crs" in found:
-            found["crs"] = _text("crs", arrays["crs"])
+            found["crs"] = str(arrays["crs"].astype(str))
         if "transform" in found:
             found["transform"] = tuple(map(float, found["transform"]))
             if len(found["transform"]) != _TRANSFORM:
                 raise ValueError(f"transform has {len(found['transform'])} numbers")
         if "acquired" in found:
-            found["acquired"] = datetime.fromisoformat(_text("acquired", arrays["acquired"]))
+            found["acquired"] = datetime.fromisoformat(found["acquired"])
     return found
-
-
-def _text(name: str, values: NDArray[Any]) -> str:
-    """Return the one text of an array; what is no UTF-8 in its bytes is lost, and not the cube."""
-    if values.size != 1:
-        raise ValueError(f"{name} has {values.size} texts")
-    text = values.ravel()[0]
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
 
 
 def _load_arrays(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,36 +77,30 @@ def _copy_of(system: Any, place: str, url: str) -> Path:
     # fsspec keeps what it was told of folders, and a file may have changed.
     system.invalidate_cache()
     about = system.info(place)
-    if _is_folder(about) and not name.endswith(_STORE):
-        raise CubeError(
-            f"The cube '{redact(url)}' is a folder.",
-            hint=f"Give the address of a file: of folders only Zarr stores are read, which end in '{_STORE}'.",
-        )
     # For http, `ukey` is made of the address alone.
     state = [system.ukey(place), *(str(about.get(key)) for key in _STATE)]
     target = cache_folder() / sha256(f"{url} {state}".encode()).hexdigest()[:24]
     if not target.exists():
-        _copy(system, place, about, target, redact(url))
+        _copy(system, place, target, redact(url))
     return target / name
 
 
-def _copy(system: Any, place: str, about: Mapping[str, Any], target: Path, shown: str) -> None:
+def _copy(system: Any, place: str, target: Path, shown: str) -> None:
     """Copy into a folder beside the target, which then takes its place whole."""
     bare, query = _without_query(place)
     folder, _, name = bare.rpartition("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(about, target.parent, shown)
+    _check_room(system, place, target.parent, shown)
     with TemporaryDirectory(dir=target.parent, prefix=".") as partial:
         whole = Path(partial) / "whole"
         whole.mkdir()
         if name.endswith(_STORE):
             _copy_store(system, place, whole / name, shown)
         else:
-            _copy_file(system, place, whole / name, about, shown)
+            _copy_file(system, place, whole / name, shown)
         for beside in _companions(name):
-            other = f"{folder}/{beside}{query}"
-            if system.exists(other) and not _is_folder(of_other := system.info(other)):
-                _copy_file(system, other, whole / beside, of_other, shown)
+            if system.exists(other := f"{folder}/{beside}{query}"):
+                _copy_file(system, other, whole / beside, shown)
         try:
             whole.rename(target)
         except OSError:
@@ -139,13 +133,10 @@ def _copy_store(system: Any, place: str, target: Path, shown: str) -> None:
         _refuse_part(target / name, about[name].get("size"), shown)
 
 
-def _copy_file(system: Any, place: str, target: Path, about: Mapping[str, Any], shown: str) -> None:
+def _copy_file(system: Any, place: str, target: Path, shown: str) -> None:
+    size = system.info(place).get("size")
     system.get_file(place, str(target))  # not a pattern, which `get` takes it for
-    _refuse_part(target, about.get("size"), shown)
-
-
-def _is_folder(about: Mapping[str, Any]) -> bool:
-    return about.get("type") == "directory"
+    _refuse_part(target, size, shown)
 
 
 def _refuse_part(copy: Path, size: int | None, shown: str) -> None:
@@ -157,9 +148,9 @@ def _refuse_part(copy: Path, size: int | None, shown: str) -> None:
         )
 
 
-def _check_room(about: Mapping[str, Any], folder: Path, shown: str) -> None:
+def _check_room(system: Any, place: str, folder: Path, shown: str) -> None:
     # Some servers tell no size.
-    size, free = about.get("size") or 0, shutil.disk_usage(folder).free
+    size, free = system.info(place).get("size") or 0, shutil.disk_usage(folder).free
     if size > free:
         raise CubeError(
             f"The cube '{shown}' has {size / 2**30:.3g} GiB; the limit is the room that is free in '{folder}', "

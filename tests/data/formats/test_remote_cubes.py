@@ -89,15 +89,6 @@ def test_store_in_memory(tmp_path: Path, cache: Path) -> None:
     np.testing.assert_array_equal(read_cube("memory://cubes/a.zarr", READERS).data, DATA)
 
 
-def test_folders_are_no_files(cache: Path) -> None:
-    """One named as a header's data file would be is none of the cube; one that is asked for is said to be a folder."""
-    memory = fsspec.filesystem("memory")
-    memory.pipe({"/scenes/a.hdr": HEADER.encode(), "/scenes/a.dat": DATA.tobytes(), "/scenes/a/notes.txt": b"seen"})
-    np.testing.assert_array_equal(read_cube("memory://scenes/a.hdr", READERS).data, DATA)
-    with pytest.raises(CubeError, match=r"'memory://scenes/a' is a folder\.\n.*of folders only Zarr stores"):
-        read_cube("memory://scenes/a", READERS)
-
-
 def test_signed_addresses(served: tuple[Path, str, list[str]]) -> None:
     """What lets one in stands behind a question mark: no part of the name; companions have it, too."""
     folder, url, asked = served

@@ -12,6 +12,7 @@ from cuvis_ai_core.grpc.server.run_cancellation import Run
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 _TRAIN: Final = 1
 SPLITS: Final = {"train": _TRAIN, "val": 2, "test": 3}
+_STAGES: Final = {split: stage for stage, split in SPLITS.items()}
 _STARTS: Final = {"train": "EPOCH_START", "val": "VALIDATION_START"}
 _PROGRESS: Final = {"train": "TRAIN_PROGRESS", "val": "VALIDATION_PROGRESS", "test": "EVALUATION_PROGRESS"}
 _BETWEEN_TOLD: Final = 0.5
@@ -49,17 +50,17 @@ class Telling:
             fields: Further fields of the event, and `losses` and `metrics`.
         """
         m = messages()
+        # An event is of the part of the data that it names, also where another one was gone through last.
+        split = fields.setdefault("split", _TRAIN) if hook else SPLITS[self._stage]
         said = m.TrainResponse(
             status=status,
             message=message,
-            context=self.context(),
+            context=self.context(split),
             losses=fields.pop("losses", None),
             metrics=fields.pop("metrics", None),
         )
         if hook:
-            said.event.CopyFrom(
-                m.TrainEvent(hook=enum_value("TrainHook", f"TRAIN_HOOK_{hook}"), **({"split": _TRAIN} | fields))
-            )
+            said.event.CopyFrom(m.TrainEvent(hook=enum_value("TrainHook", f"TRAIN_HOOK_{hook}"), **fields))
         self.tell(said)
 
     @hookimpl
@@ -100,15 +101,14 @@ class Telling:
             self._told = time.monotonic()
             self.say(hook=hook, progress=messages().FrameProgress(done=done, total=total), **fields)
 
-    def context(self) -> Any:
-        """Return where the training is, as messages have it."""
+    def context(self, split: int) -> Any:
+        """Return where the training is in a part of the data, as messages have it."""
         step = self.epoch * self.batches.get("train", 0) + self._done["train"]
-        done = self._done[self._stage]
         return messages().Context(
             # The field is an int32: protobuf raises for what is larger.
-            stage=SPLITS[self._stage],
+            stage=split,
             epoch=self.epoch,
-            batch_idx=done,
+            batch_idx=self._done.get(_STAGES[split], 0),
             global_step=min(step, 2**31 - 1),
         )
 

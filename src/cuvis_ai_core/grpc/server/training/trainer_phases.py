@@ -54,7 +54,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
 
     def epoch_ended(row: dict[str, float]) -> None:
         telling.run.look()
-        telling.begin_anew(int(row["epoch"]) - 1)
+        telling.epoch = int(row["epoch"]) - 1
         losses = {name: row[name] for name in ("train_loss", "val_loss") if name in row}
         metrics = {name: value for name, value in row.items() if name not in {"epoch", *losses}}
         of_val = {name: value for name, value in metrics.items() if name != "lr" and not name.startswith("train/")}
@@ -63,6 +63,7 @@ def train_by_gradient(pipeline: Any, config: Any, parts: Any, folder: Path, tell
             telling.say(hook="VALIDATION_END", split=SPLITS["val"], losses=val_loss, metrics=of_val)
         epochs = messages().EpochProgress(current=int(row["epoch"]), total=config.training.max_epochs)
         telling.say(hook="EPOCH_END", epochs=epochs, losses=losses, metrics=metrics)
+        telling.begin_anew(telling.epoch)
 
     data = config.data
     reading = Reading(data.drop_last, data.sampling, data.num_workers if isinstance(data, DataConfig) else 0)
@@ -111,9 +112,8 @@ def _tell_decider(decider: Any, class_name: str, each: Any) -> None:
     for name, (old, new) in each.thresholds.items():
         change = decider.thresholds[name]
         change.before, change.after = old, new
-    for name, value in each.report.items():
-        if isinstance(value, float):
-            decider.metrics[name] = value
+    for name, value in each.metrics.items():
+        decider.metrics[name] = value
 
 
 def _tested(trainer: Any, parts: Any, telling: Telling) -> Any:
