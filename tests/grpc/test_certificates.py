@@ -28,6 +28,7 @@ x509_extensions = names
 commonName = supplied
 [names]
 subjectAltName = DNS:localhost,IP:127.0.0.1
+basicConstraints = CA:TRUE
 """
 
 
@@ -68,6 +69,20 @@ def test_a_certificate_of_another_time_is_told_on_both_sides(
         assert re.search(rf"{words} \(it is valid from Jan .* {years[0]} GMT to Jan .* {years[1]} GMT\)", caplog.text)
         found = refusal(lambda: Client(server.address, root_certificates=chain.read_bytes()))
     assert f"cannot be reached: the server's certificate {words}" in found
+
+
+def test_a_certificate_with_more_than_one_fault_ends_no_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As one whose authority has expired, and had another key when it signed: the warning has no dates then."""
+    (tmp_path / "renewed").mkdir()
+    expired, _ = certificate(tmp_path, "authority", (2001, 2002))
+    authority, key = certificate(tmp_path / "renewed", "authority")
+    chain = tmp_path / "chain"
+    request = ["x509", "-req", "-in", str(authority.with_name("csr")), "-subj", "/CN=leaf", "-out", str(chain)]
+    signed = ["-CA", str(authority), "-CAkey", str(key), "-set_serial", "7"]
+    subprocess.run(["openssl", *request, *signed], check=True, capture_output=True, timeout=60)
+    chain.write_bytes(chain.read_bytes() + expired.read_bytes())
+    with caplog.at_level(logging.WARNING), Server(settings(chain, key)):
+        assert "has expired: clients refuse it" in caplog.text
 
 
 def test_a_certificate_of_now_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

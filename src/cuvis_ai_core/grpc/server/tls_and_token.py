@@ -116,23 +116,16 @@ def token_guard(settings: Settings) -> Any:
 
 def _refused_today(context: ssl.SSLContext, chain: Path) -> str | None:
     """Return what is wrong with the time of a certificate, and what times it names."""
-    try:
-        _seen_by_client(context, chain)
-    except ssl.SSLCertVerificationError as error:
-        if error.verify_code not in _NOT_NOW:
-            return None
-        seen = _seen_by_client(context, chain, _AT_ANY_TIME)
-        times = f" (it is valid from {seen['notBefore']} to {seen['notAfter']})" if seen else ""
-        return f"{_NOT_NOW[error.verify_code]}{times}"
-    return None
+    fault, _ = _seen_by_client(context, chain)
+    if fault not in _NOT_NOW:
+        return None
+    _, seen = _seen_by_client(context, chain, _AT_ANY_TIME)
+    times = f" (it is valid from {seen['notBefore']} to {seen['notAfter']})" if seen else ""
+    return f"{_NOT_NOW[fault]}{times}"
 
 
-def _seen_by_client(context: ssl.SSLContext, chain: Path, flags: int = 0) -> dict[str, Any]:
-    """Return the certificate as a client sees it that trusts it, on a line in memory.
-
-    Raises:
-        SSLCertVerificationError: Such a client refuses it.
-    """
+def _seen_by_client(context: ssl.SSLContext, chain: Path, flags: int = 0) -> tuple[int, dict[str, Any]]:
+    """Return what is wrong with a certificate by OpenSSL's number, and itself, as a client sees it that trusts it."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     # A certificate of an authority that is not in the file is judged by its own dates.
@@ -141,11 +134,15 @@ def _seen_by_client(context: ssl.SSLContext, chain: Path, flags: int = 0) -> dic
     # The `ssl` module has no way to read the dates of a certificate but a handshake.
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (trusting.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
-    for _ in range(_STEPS):
-        for side in sides:
-            with suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-    return sides[0].getpeercert() or {}
+    try:
+        for _ in range(_STEPS):
+            for side in sides:
+                with suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+        return 0, sides[0].getpeercert() or {}
+    # Also where the two do not come to terms at all: this is for a warning, and ends no start.
+    except (ssl.SSLError, ValueError) as error:
+        return getattr(error, "verify_code", 0), {}
 
 
 def _read(file: Path, option: str) -> bytes:
