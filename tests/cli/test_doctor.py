@@ -49,11 +49,27 @@ def test_without_git_it_says_so(shell: Shell, monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a program of a shell")
-@pytest.mark.parametrize("status", [0, 9])
+@pytest.mark.parametrize(
+    ("status", "visible", "state", "said"),
+    [
+        (0, None, "warning", "NVIDIA L4, which torch"),
+        (0, "0", "warning", "NVIDIA L4, which torch"),
+        (0, "", "ok", "NVIDIA L4, which CUDA_VISIBLE_DEVICES='' hides"),
+        (0, "-1", "ok", "NVIDIA L4, which CUDA_VISIBLE_DEVICES='-1' hides"),
+        (9, None, "ok", "none that torch"),
+        (9, "", "ok", "none that torch"),
+    ],
+)
 def test_a_gpu_that_torch_cannot_use_is_said(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    status: int,
+    visible: str | None,
+    state: str,
+    said: str,
 ) -> None:
-    """As its driver names it; without a driver that finds one there is none."""
+    """As its driver names it, with a cure unless it is hidden on purpose; without a driver that finds one is none."""
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("torch can use the GPU of this machine")
@@ -61,10 +77,13 @@ def test_a_gpu_that_torch_cannot_use_is_said(
     driver.write_text(f"#!/bin/sh\necho NVIDIA L4\nexit {status}\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     _, found = looked_at(shell)
-    assert found["GPU"]["state"] == ("ok" if status else "warning")
-    assert ("NVIDIA L4, which torch" in found["GPU"]["said"]) == (not status)
-    assert bool(found["GPU"]["cure"]) == (not status)
+    assert (found["GPU"]["state"], bool(found["GPU"]["cure"])) == (state, state == "warning")
+    assert found["GPU"]["said"].startswith(said)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")

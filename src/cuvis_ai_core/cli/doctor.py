@@ -42,6 +42,7 @@ _EXTRAS: Final = {
 }
 """A module of each extra, by which it is known."""
 
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -179,6 +180,10 @@ def _gpu() -> Iterator[Finding]:
     if torch.cuda.is_available():
         yield Finding("GPU", _OK, torch.cuda.get_device_name(0))
     elif found := _said(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]):
+        visible = os.environ.get(_VISIBLE)
+        if visible in {"", "-1"}:  # on purpose: no build of torch would find one
+            yield Finding("GPU", _OK, f"{found}, which {_VISIBLE}='{visible}' hides; pipelines run on the CPU")
+            return
         said = f"{found}, which torch {torch.__version__} cannot use; pipelines run on the CPU"
         yield Finding("GPU", _WARNING, said, "install the build of torch for this GPU and its driver: see pytorch.org")
     else:
