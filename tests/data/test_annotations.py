@@ -102,14 +102,18 @@ def test_no_annotations(tmp_path: Path) -> None:
 
 
 def test_polygons(coco: Save, caplog: pytest.LogCaptureFixture) -> None:
-    """Outlines are filled with their category; a later one covers an earlier one, which is said once of an image."""
-    path = coco(
+    """Outlines are filled with their category; a later one covers an earlier one, which is said once of a file."""
+    outlines = [
         {"category_id": 3, "segmentation": [[0, 0, 6, 0, 6, 2, 0, 2]]},
         {"category_id": 5, "segmentation": [[2, 0, 4, 0, 4, 4, 2, 4]]},
+        {"category_id": 5, "segmentation": [[2, 0, 4, 0, 4, 4, 2, 4]]},
+    ]
+    images = [_image(0, "field.png"), _image(1, "meadow.png")]
+    masks = open_annotations(
+        coco(images=images, annotations=[{"image_id": at, **each} for at in range(2) for each in outlines])
     )
-    masks = open_annotations(path)
-    for _ in range(2):
-        assert masks.mask(CUBE).tolist() == [
+    for cube in (CUBE, CUBE, Cube(CUBE.data, source=Path("scenes/meadow.npy"))):
+        assert masks.mask(cube).tolist() == [
             [3, 3, 5, 5, 3, 3],
             [3, 3, 5, 5, 3, 3],
             [0, 0, 5, 5, 0, 0],

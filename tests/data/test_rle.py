@@ -39,6 +39,16 @@ def test_what_is_encoded_is_decoded(mask: np.ndarray[Any, Any]) -> None:
     assert coco_rle_to_bbox(runs) == box
 
 
+@pytest.mark.parametrize("ends", [[1], [999_999], [17, 18, 400_000, 400_003, 900_000], [3, 600_000, 600_001, 600_002]])
+def test_long_runs_are_decoded(ends: list[int]) -> None:
+    """A length has several signs, and the one after the next may be far longer, or far shorter."""
+    flat = np.zeros(1_000_000, np.uint8)
+    for end in ends:
+        flat[end:] ^= 1
+    mask = flat.reshape(1000, 1000, order="F")
+    assert np.array_equal(coco_rle_decode(coco_rle_encode(mask)), mask)
+
+
 def test_runs_are_columns_and_begin_with_the_background() -> None:
     """A list of lengths is understood, and counts may be bytes."""
     lengths = [2, 4]
@@ -73,6 +83,10 @@ def test_a_size_the_wrong_way_round_is_that_of_the_canvas(caplog: pytest.LogCapt
         {"size": [2, 2], "counts": "44444444"},
         {"size": [2, 2], "counts": "~~"},
         {"size": [2, 2], "counts": "P"},
+        {"size": [2, 2], "counts": "4\n"},
+        {"size": [2, 2], "counts": "T" + "P" * 9 + "0"},  # 4, with more signs than any number of pixels has
+        {"size": [2, 2], "counts": "o" * 2_000_000 + "4"},
+        {"size": [2, 2], "counts": [2**64, 4 - 2**64]},
         {"size": [2, 2], "counts": [1, 1]},
         {"size": [2, 2], "counts": [5, -1]},
         {"size": [2, 2], "counts": ["a"]},

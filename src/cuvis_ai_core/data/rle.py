@@ -19,6 +19,10 @@ Rle: TypeAlias = Mapping[str, Any]
 """`size`, [height, width], and `counts`: text, bytes, or a list of the lengths of the runs."""
 
 _SIGNS: Final = 64
+_MOST: Final = 2**32 - 1
+_LONGEST: Final = 7
+"""Signs of a number of 32 bits, and its own sign."""
+
 
 ByteMask: TypeAlias = NDArray[np.uint8]
 BoolMask: TypeAlias = NDArray[np.bool_]
@@ -118,43 +122,48 @@ def _compressed(rle: Rle) -> dict[str, Any]:
         height, width = (int(each) for each in rle["size"])
         counts = rle["counts"]
         text = counts.encode("ascii") if isinstance(counts, str) else counts
-        lengths = _lengths(text) if isinstance(text, bytes) else [int(each) for each in text]
+        # Of lists as objects: their integers have any size, and are added as they are.
+        lengths = _lengths(text) if isinstance(text, bytes) else np.array([int(each) for each in text], dtype=object)
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
             "Runs of pixels are a mapping of 'size', [height, width], and 'counts', a text or a list of integers; "
             f"this is {rle!r:.80}."
         ) from error
-    if min(height, width, *lengths) < 0 or sum(lengths) != height * width:
+    least, total = int(np.min(lengths, initial=0)), int(np.sum(lengths))
+    if min(height, width, least) < 0 or total != height * width:
         raise AnnotationError(
-            f"The runs have {sum(lengths)} pixels together, and the picture {height} x {width} = {height * width}."
+            f"The runs have {total} pixels together, and the picture {height} x {width} = {height * width}."
         )
     if isinstance(text, bytes):
         return {"size": [height, width], "counts": text}
-    runs: dict[str, Any] = _pycocotools().frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+    listed = {"size": [height, width], "counts": lengths.tolist()}
+    runs: dict[str, Any] = _pycocotools().frPyObjects(listed, height, width)
     return runs
 
 
-def _lengths(text: bytes) -> list[int]:
-    """Return the lengths of runs that are written as text: five bits to a sign, each but the first as a difference.
+def _lengths(text: bytes) -> NDArray[np.int64]:
+    """Return the lengths of runs that are written as text: five bits to a sign, from the fourth on as differences.
 
     Raises:
-        ValueError: A sign is none of the alphabet, or the text ends within a number.
+        ValueError: A sign is none of the alphabet, the text ends within a number, or one has more than 32 bits.
     """
-    lengths: list[int] = []
-    value = shift = 0
-    for sign in text:
-        part = sign - ord("0")
-        if not 0 <= part < _SIGNS:
-            raise ValueError(sign)
-        value |= (part & 0x1F) << shift
-        shift += 5
-        if not part & 0x20:
-            # The highest of the last five bits is the sign (maskApi.c, rleFrString).
-            value |= -(part >> 4 & 1) << shift
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))  # noqa: PLR2004 - as the format has it
-            value = shift = 0
-    if shift:
-        raise ValueError(text)
+    parts = np.frombuffer(text, np.uint8) - ord("0")  # what lies below becomes large
+    ends = np.flatnonzero(parts & 0x20 == 0)
+    starts = np.append(0, ends + 1)
+    sizes = np.diff(starts)
+    longest = int(np.max(sizes, initial=0))
+    if (parts >= _SIGNS).any() or starts[-1] != parts.size or longest > _LONGEST:
+        raise ValueError("no numbers of 32 bits")
+    # The highest of the last five bits is the sign (maskApi.c, rleFrString).
+    lengths: NDArray[np.int64] = -(parts[ends] >> 4 & 1).astype(np.int64) << 5 * sizes
+    for place in range(longest):
+        has = sizes > place
+        lengths[has] |= (parts[starts[:-1][has] + place] & 0x1F).astype(np.int64) << 5 * place
+    # Each is the difference to the last but one. No step is so large that 64 bits overflow unseen.
+    for every in (lengths[1::2], lengths[2::2]):
+        np.cumsum(every, out=every)
+    if np.max(lengths, initial=0) > _MOST:
+        raise ValueError("no numbers of 32 bits")
     return lengths
 
 

@@ -71,7 +71,7 @@ class CocoAnnotations:
         for at, each in enumerate(content["annotations"]):
             self._file_annotation(each, f"annotations[{at}]")
         self._without_pixel: set[str] = set()
-        self._overlapping: set[int] = set()
+        self._overlap_said = False
 
     @property
     def classes(self) -> Mapping[int, str]:
@@ -141,18 +141,22 @@ class CocoAnnotations:
     def _painted(self, image: Mapping[str, Any], shift: int) -> Mask:
         height, width = self._size(image)
         mask: Mask = np.zeros((height, width), dtype=np.int32)
-        several = np.zeros((height, width), dtype=bool)
+        several = None if self._overlap_said else np.zeros((height, width), dtype=bool)
         for place, annotation in self._by_image.get(image["id"], ()):
-            drawn = self._draw(annotation, place, height, width) > 0
-            several |= drawn & (mask > 0) & (mask != annotation["category_id"] + shift)
-            mask[drawn] = annotation["category_id"] + shift
+            drawn, number = self._draw(annotation, place, height, width) > 0, annotation["category_id"] + shift
+            if several is not None:
+                covered = mask[drawn]
+                several[drawn] |= (covered > 0) & (covered != number)
+            mask[drawn] = number
             if not drawn.any() and place not in self._without_pixel:
                 self._without_pixel.add(place)
                 logger.warning("%s: %s marks no pixel: its outline is smaller than one, or outside", self._path, place)
-        if several.any() and image["id"] not in self._overlapping:
-            self._overlapping.add(image["id"])
+        if several is not None and several.any():
+            # Once for a file: where instances are annotated, they overlap in most images.
+            self._overlap_said = True
             logger.warning(
-                "%s: annotations of two classes overlap in %d pixels of the image '%s': the later one counts",
+                "%s: annotations of two classes overlap in %d pixels of the image '%s': the later one counts, "
+                "as in any other image of the file",
                 *(self._path, np.count_nonzero(several), _name(image) or image["id"]),
             )
         return mask
