@@ -56,6 +56,7 @@ def test_pixels_not_finite() -> None:
         ([400.0, 600.0, 500.0], "band 2 (counted from 0) has 500 nm, band 1 before it 600 nm"),
         ([500.0, 0.0, 400.0], "band 2 (counted from 0) has 400 nm, band 0 before it 500 nm"),
         ([400.0, 400.0, 300.0], "band 1 (counted from 0) has 400 nm, band 0 before it 400 nm"),
+        ([400.0, 1000.0012, 1000.0011], "band 2 (counted from 0) has 1000.0011 nm, band 1 before it 1000.0012 nm"),
     ],
 )
 def test_wavelengths_out_of_order_are_said(wavelengths: list[float], remark: str) -> None:
@@ -64,6 +65,23 @@ def test_wavelengths_out_of_order_are_said(wavelengths: list[float], remark: str
     assert [each for each in cube.remarks if remark in each] == list(cube.remarks)
     assert bool(cube.remarks) == bool(remark)
     assert replace(cube).remarks == cube.remarks
+
+
+def test_what_is_said_of_a_cube_is_true_of_it() -> None:
+    """One that is made of another by `replace` is looked at anew; what a reader met stays said."""
+    data = np.full((1, 2, 3), np.nan, np.float32)
+    cube = Cube(data, np.array([400.0, 600.0, 500.0]), remarks=("The file has no unit.",))
+    assert [each.split(":")[0] for each in cube.remarks] == [
+        "The file has no unit.",
+        "The cube has no data",
+        "The wavelengths do not ascend",
+    ]
+    other = replace(cube, data=np.ones((1, 2, 3)), wavelengths=np.array([600.0, 500.0, 400.0]))
+    assert [*other.remarks[:1], other.remarks[1].partition(": ")[2]] == [
+        "The file has no unit.",
+        "band 1 (counted from 0) has 500 nm, band 0 before it 600 nm.",
+    ]
+    assert replace(other, wavelengths=np.array([400.0, 500.0, 600.0])).remarks == ("The file has no unit.",)
 
 
 def test_wavelengths() -> None:

@@ -10,7 +10,7 @@ import pytest
 from spectral.io.envi import save_image
 
 from cuvis_ai_core import NodeRegistry
-from cuvis_ai_core.data import Batches, Cube, Cubes
+from cuvis_ai_core.data import Batches, Cube, Cubes, read_cube
 from cuvis_ai_core.errors import CubeError
 
 Write = Callable[..., Path]
@@ -191,6 +191,15 @@ def test_remarks_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     readers: Any = {".odd": lambda path: Cube(np.zeros((1, 1, 1)), source=path, remarks=("Bytes were left out.",))}
     assert len(list(Cubes(tmp_path, readers))) == 3
     assert caplog.messages == [f"{tmp_path / '0.odd'}: Bytes were left out."]
+
+
+def test_an_order_of_bands_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Sensors of several spectrometers have them in another order in each of their cubes: the log has it below."""
+    caplog.set_level("INFO")
+    (tmp_path / "a.odd").touch()
+    readers: Any = {".odd": lambda path: Cube(np.zeros((1, 1, 2)), np.array([500.0, 400.0]), path)}
+    assert read_cube(tmp_path / "a.odd", readers).remarks == Cubes(tmp_path, readers)[0].remarks != ()
+    assert [each.levelname for each in caplog.records] == ["INFO", "INFO"]
 
 
 def test_data_files_of_envi_images(readers: Any, tmp_path: Path) -> None:

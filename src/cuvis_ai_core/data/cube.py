@@ -26,6 +26,7 @@ _UNPACKED: Final = 1 << 32
 """So many bytes are unpacked in order to tell whether a cube has any data."""
 
 _NO_DATA: Final = "The cube has no data: no value is finite."
+OUT_OF_ORDER: Final = "The wavelengths do not ascend"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +78,10 @@ class Cube:
         if self.fwhm is not None:
             object.__setattr__(self, "fwhm", self._per_band("fwhm", self.fwhm))
         object.__setattr__(self, "good_bands", self._checked_good_bands())
-        if _NO_DATA not in self.remarks and not self._has_data():
-            object.__setattr__(self, "remarks", (*self.remarks, _NO_DATA))
-        if (order := self._order()) and order not in self.remarks:
-            object.__setattr__(self, "remarks", (*self.remarks, order))
+        # Of a cube that another one was made of by `replace`, what was said of that one need not be true.
+        said = [each for each in self.remarks if each != _NO_DATA and not each.startswith(OUT_OF_ORDER)]
+        own = (("" if self._has_data() else _NO_DATA), self._order())
+        object.__setattr__(self, "remarks", (*said, *filter(None, own)))
 
     def batch(self) -> dict[str, NDArray[Any]]:
         """Return what a pipeline takes: one image, and the wavelengths if they are known.
@@ -129,8 +130,8 @@ class Cube:
             return ""
         before, band = taken[steps[0]], taken[steps[0] + 1]
         return (
-            f"The wavelengths do not ascend: band {band} (counted from 0) has {self.wavelengths[band]:g} nm, "
-            f"band {before} before it {self.wavelengths[before]:g} nm."
+            f"{OUT_OF_ORDER}: band {band} (counted from 0) has {self.wavelengths[band]:.10g} nm, "
+            f"band {before} before it {self.wavelengths[before]:.10g} nm."
         )
 
     def _has_data(self) -> bool:

@@ -9,7 +9,7 @@ from typing import overload
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.cube_files import find_cube_files
-from cuvis_ai_core.data.readers import Readers, open_cubes
+from cuvis_ai_core.data.readers import Readers, log_remarks, open_cubes
 
 _log = logging.getLogger(__name__)
 
@@ -74,10 +74,9 @@ class Cubes(Sequence[Cube]):
 
     def _say(self, cube: Cube) -> Cube:
         """Log what the reader remarked, each sentence for the first cube of which it is true."""
-        for remark in cube.remarks:
-            if remark not in self._said:
-                self._said.add(remark)
-                _log.warning("%s: %s", cube.source, remark)
+        new = [remark for remark in cube.remarks if remark not in self._said]
+        self._said.update(new)
+        log_remarks(_log, cube.source, new)
         return cube
 
     def _count(self, file: Path) -> int:

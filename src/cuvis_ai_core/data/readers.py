@@ -1,14 +1,14 @@
 """From a path to a cube: which reader takes it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core._nearest import nearest
-from cuvis_ai_core.data.cube import Cube
+from cuvis_ai_core.data.cube import OUT_OF_ORDER, Cube
 from cuvis_ai_core.data.cube_files import as_url, split_array
 from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI, find_header
 from cuvis_ai_core.data.magic import is_store, suffix_by_content
@@ -59,9 +59,14 @@ def read_cube(
         has = f"cubes 0 to {len(cubes) - 1}" if len(cubes) > 1 else "one cube, number 0" if cubes else "no cube"
         raise CubeError(f"The file '{path}' has {has}; number {number} is not there.", path=Path(path))
     cube = cubes[number]
-    for remark in cube.remarks:
-        _log.warning("%s: %s", path, remark)
+    log_remarks(_log, path, cube.remarks)
     return cube
+
+
+def log_remarks(logger: logging.Logger, where: object, remarks: Iterable[str]) -> None:
+    """Warn of what was remarked on a cube; that its bands are in another order, which they may be, is no warning."""
+    for remark in remarks:
+        logger.log(logging.INFO if remark.startswith(OUT_OF_ORDER) else logging.WARNING, "%s: %s", where, remark)
 
 
 def open_cubes(path: str | PathLike[str], readers: Readers, *, processing_mode: str | None = None) -> Sequence[Cube]:
