@@ -241,6 +241,16 @@ def test_a_carried_folder_of_a_stranger_changes_nothing(cache: Path, tmp_path: P
     assert files(there) == []
 
 
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_what_to_do_about_absent_weights_names_those_alone(name: str, tmp_path: Path) -> None:
+    """By their name or by another one of theirs: where they would lie, whose file they are, and how to fetch them."""
+    found = ModelWeights.missing_guidance(name, tmp_path)
+    assert found.startswith(f"The weights '{name}' (")
+    assert found.count("lab/Belt") == 1
+    assert f"are not in {tmp_path}" in found
+    assert f"download-model download {name};" in found
+
+
 @pytest.mark.parametrize("size", [1, len(CONTENT) - 1, 3 << 20])
 def test_no_more_is_read_of_a_file_than_it_may_have(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
