@@ -1,6 +1,7 @@
 """The folder of a training that is under way says what is kept in it."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,13 @@ LEFT = " without node.code, which cannot be saved."
 ROWS = [{"epoch": 1.0, "val_loss": 0.5}]
 
 
+def _pipeline(**states: Callable[[], Any]) -> Any:
+    """Return one whose nodes have these states."""
+    return SimpleNamespace(
+        name="scores", nodes={name: SimpleNamespace(state_dict=each) for name, each in states.items()}
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "epochs", "rows", "made", "told"),
     [
@@ -226,7 +234,7 @@ def test_what_a_training_that_fails_leaves_is_said(
     for name in made:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    pipeline: Any = SimpleNamespace(name="scores", state_dict=lambda: STATE)
+    pipeline = _pipeline(node=lambda: STATE["node"])
     with pytest.raises(error), kept_on_failure(tmp_path, pipeline, lambda: rows, lambda: epochs):
         raise error
     lines = [line.removeprefix(f"Kept in {tmp_path} ") for line in capsys.readouterr().err.splitlines()]
@@ -244,16 +252,23 @@ def test_what_a_training_that_fails_leaves_is_said(
         }
 
 
-def test_a_pipeline_that_has_no_state_any_more_hides_no_failure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("others", "kept"), [({}, "metrics.csv"), ({"node": lambda: STATE["node"]}, "metrics.csv, last.pt")]
+)
+def test_a_node_that_has_no_state_any_more_hides_no_failure(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    others: dict[str, Any],
+    kept: str,
 ) -> None:
-    """As where the process of a node ended: what the training failed with is told, and its metrics are kept."""
+    """As where its process ended: what the training failed with is told; its metrics and other weights are kept."""
 
     def gone() -> None:
         raise LookupError("its process has ended")
 
-    pipeline: Any = SimpleNamespace(name="scores", state_dict=gone)
-    kept = tmp_path / "unfinished"
+    pipeline = _pipeline(gone=gone, **others)
+    folder = tmp_path / "unfinished"
     for _ in range(2):
         with (
             pytest.raises(ValueError, match="the training"),
@@ -261,6 +276,10 @@ def test_a_pipeline_that_has_no_state_any_more_hides_no_failure(
             kept_on_failure(unfinished.folder, pipeline, lambda: ROWS, lambda: 1),
         ):
             raise ValueError("the training")
-        assert capsys.readouterr().err == f"Kept in {kept} after 1 epoch: metrics.csv.\n"
-        assert (kept / "metrics.csv").read_text(encoding="utf-8") == "epoch,val_loss\n1.0,0.5\n"
-    assert caplog.messages == [f"'{kept / 'last.pt'}' cannot be written: its process has ended"] * 2
+        without = ", ".join(["gone", *(["node.code"] if others else [])])
+        assert capsys.readouterr().err == (
+            f"Kept in {folder} after 1 epoch: {kept} without {without}, which cannot be saved.\n"
+        )
+        assert (folder / "metrics.csv").read_text(encoding="utf-8") == "epoch,val_loss\n1.0,0.5\n"
+        assert (folder / "last.pt").exists() == bool(others)
+    assert caplog.messages == ["the weights of node 'gone' are not kept: its process has ended"] * 2

@@ -228,7 +228,7 @@ def by_gradient(telling: Telling, said: list[Any], tmp_path: Path, monkeypatch: 
         names = ("loss_nodes", "metric_nodes", "freeze_nodes", "unfreeze_nodes")
         data = SimpleNamespace(ignore_label=None, sampling=None, drop_last=False, shuffle=True)
         config = SimpleNamespace(training=SimpleNamespace(max_epochs=9), data=data, **dict.fromkeys(names, ()))
-        pipeline = SimpleNamespace(name="pipeline", state_dict=dict)
+        pipeline = SimpleNamespace(name="pipeline", nodes={})
         trainer_phases.train_by_gradient(pipeline, config, Parts(test), tmp_path, telling)
         return said
 

@@ -22,6 +22,8 @@ from cuvis_ai_core._atomic_writes import write_json
 from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.cli.shared.progress import report
+from cuvis_ai_core.pipeline.weights.node_weights import collect_state
+from cuvis_ai_core.pipeline.weights.stored_arrays import State
 from cuvis_ai_core.pipeline.weights.torch_file import savable
 from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 from cuvis_ai_core.training.metrics_csv import write_metrics
@@ -175,24 +177,35 @@ def kept_on_failure(
 
 def _keep(folder: Path, pipeline: "Pipeline", rows: Sequence[Mapping[str, float]], epochs: int) -> None:
     names: list[str] = []
-    left: list[str] = []
-
-    def write_last(path: Path) -> None:
-        # Asked for here: a node whose process has ended, which may be what failed, has no state any more.
-        state, unsavable = savable(pipeline.state_dict())
-        left.extend(unsavable)
-        write_weights(path, state=state, metadata={"pipeline": pipeline.name, "epochs": epochs})
-
+    state, left = _remaining_state(pipeline)
+    metadata = {"pipeline": pipeline.name, "epochs": epochs}
     writers: dict[str, Callable[[Path], None]] = {
         **({_METRICS: partial(write_metrics, rows=rows)} if rows else {}),
-        _LAST: write_last,
+        **({_LAST: partial(write_weights, state=state, metadata=metadata)} if state or not left else {}),
     }
     for name, write in writers.items():
         try:
             write(folder / name)
             names.append(name)
-        # A full disk, which torch's own writer tells by a RuntimeError, or what a node raises in its `state_dict`.
+        # A full disk, which torch's own writer tells by a RuntimeError.
         except Exception as error:  # noqa: BLE001 - the failure itself is told
             logger.warning("'%s' cannot be written: %s", folder / name, error)
     without = f" without {', '.join(left)}, which cannot be saved" if left else ""
     report(f"Kept in {folder} after {epochs} epoch{'s' * (epochs != 1)}: {', '.join(names) or 'nothing'}{without}.")
+
+
+def _remaining_state(pipeline: "Pipeline") -> tuple[State, list[str]]:
+    """Return what of the weights can be saved, and names of what cannot."""
+    state: dict[str, Any] = {}
+    left: list[str] = []
+    for name, node in pipeline.nodes.items():
+        # One by one: a node whose process has ended, which may be what failed, has no state any more.
+        try:
+            own, unsavable = savable(collect_state({name: node}))
+        except Exception as error:  # noqa: BLE001 - the failure itself is told
+            logger.warning("the weights of node '%s' are not kept: %s", name, error)
+            left.append(name)
+        else:
+            state |= own
+            left.extend(unsavable)
+    return state, left
