@@ -146,7 +146,8 @@ class CocoAnnotations:
             drawn, number = self._draw(annotation, place, height, width) > 0, annotation["category_id"] + shift
             if several is not None:
                 covered = mask[drawn]
-                several[drawn] |= (covered > 0) & (covered != number)
+                if (other := (covered > 0) & (covered != number)).any():
+                    several[drawn] |= other
             mask[drawn] = number
             if not drawn.any() and place not in self._without_pixel:
                 self._without_pixel.add(place)
