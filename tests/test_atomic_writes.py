@@ -50,6 +50,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert file.read_text() == "old"
 
 
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path) -> None:
+    """The temporary one is no longer."""
+    write_atomic(tmp_path / ("x" * 255), "new")
+    assert (tmp_path / ("x" * 255)).read_text() == "new"
+
+
 def test_a_file_gets_the_rights_that_new_files_have(tmp_path: Path) -> None:
     """What the user takes away of them stays taken away, for files of others too."""
     before = os.umask(0o027)

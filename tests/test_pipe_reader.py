@@ -55,19 +55,44 @@ def test_lines_are_heard_when_they_are_whole(pipe: Callable[..., Pipe]) -> None:
     whole = through.close()
     assert heard[:3] == ["one", "two?[1m", ""]
     assert "secret" not in heard[3]
-    assert len(heard) == 4
+    assert heard[4:] == ["\ufffdrest"]
     assert whole.endswith("\n\ufffdrest")
 
 
 def test_a_progress_bar_is_heard_while_it_grows(pipe: Callable[..., Pipe]) -> None:
-    """It is written over itself, and has no line feed until it ends."""
+    """It is written over itself, and has no line feed until it ends; now and then is enough, but for its end."""
     heard: SimpleQueue[str] = SimpleQueue()
     through = pipe(heard=heard.put)
-    for part in (b"begun\r\n\r10%", b"\r20%\r", b"\r30%"):
+    through.write(b"begun\r\n\r10%\r20%\r")
+    assert [heard.get(timeout=30) for _ in range(2)] == ["begun", "10%"]
+    for part in (b"\r30%", b"\r      \r", b"\r40%"):
         through.write(part)
-    assert [heard.get(timeout=30) for _ in range(3)] == ["begun", "10%", "20%"]
-    assert through.close() == "begun\n\n10%\n20%\n30%"
+    assert through.close() == "begun\n40%"
+    assert heard.get(timeout=30) == "40%"
     assert heard.empty()
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        (b"0%\r50%\r100%\n\ndone\n", ["100%", "", "done"]),
+        (b"0%\r50%\r100%\r      \r\ndone\n", ["100%", "done"]),
+        (b"0%\r50%\r100%\r      \rdone\r\n", ["done"]),
+        (b"0%\r50%\r100%\r      ", ["100%"]),
+        (b" \r \r\n", ["  "]),
+    ],
+)
+def test_of_a_line_that_is_written_over_the_last_state_is_left(
+    pipe: Callable[..., Pipe], written: bytes, lines: list[str]
+) -> None:
+    """What only clears it is none; so it is of lines that are heard, but for the first state of those that grow."""
+    heard: list[str] = []
+    whole, growing = pipe(heard=heard.append), pipe()
+    whole.write(written)
+    whole.close()
+    assert heard[-len(lines) :] == lines
+    growing.write(written)
+    assert growing.close().splitlines() == lines
 
 
 def test_of_a_line_without_end_the_last_part_is_kept(pipe: Callable[..., Pipe]) -> None:

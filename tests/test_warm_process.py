@@ -21,10 +21,11 @@ pytestmark = [
 ]
 
 STATE = """
-import os, signal, sys
+import os, signal, sys, tempfile
 names = ("argv", "orig_argv", "flags", "dont_write_bytecode")
 print([getattr(sys, name) for name in names], os.getcwd())
 print(*sorted(os.environ.items()), sep="\\n")
+print(tempfile.gettempdir())
 print([path for path in sys.path if path != "/nowhere"], __name__, sys.modules["__main__"].__dict__ is globals())
 print(os.getppid(), os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid(), os.getpriority(os.PRIO_PROCESS, 0))
 print({each: signal.getsignal(each) for each in sorted(signal.valid_signals())}, signal.pthread_sigmask(0, []))
@@ -51,7 +52,7 @@ def start(request: pytest.FixtureRequest, warm_process: WarmProcess) -> Start:
 
 def test_a_command_finds_what_it_would_find(warm_process: WarmProcess, tmp_path: Path) -> None:
     """Arguments, folder, variables, search path, parent, group and session, signals, and standard streams."""
-    variables = {**os.environ, "OWN": "value"}
+    variables = {**os.environ, "OWN": "value", "TMPDIR": str(tmp_path)}
     for options in ({"start_new_session": True}, {"cwd": tmp_path}, {"process_group": 0}):
         command = [sys.executable, "-c", STATE, "an argument", "--another"]
         given: Any = {"input": "typed", "capture_output": True, "text": True, "env": variables, **options}
@@ -67,8 +68,16 @@ def test_a_command_is_forked_but_where_an_interpreter_looks_at_variables_first(w
     command = [sys.executable, "-c", "import sys; print('numpy' in sys.modules)"]
     with warm_process.starts_commands():
         assert subprocess.check_output(command, text=True) == "True\n"
-        for name in ("PYTHONPATH", "PYTHONWARNINGS", "LD_LIBRARY_PATH"):
+        for name in ("PYTHONPATH", "PYTHONWARNINGS", "LD_LIBRARY_PATH", "TZ", "LC_ALL"):
             assert subprocess.check_output(command, text=True, env={**os.environ, name: "."}) == "False\n"
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] - 1, before[1]))
+        try:
+            assert subprocess.check_output(command, text=True) == "False\n"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ _COMMANDS: Final = (
 _TRAINERS: Final = "cuvis_ai_core.training.trainers"
 """These stand for all that they import; one whose libraries are not installed is left out."""
 
-_AT_START: Final = ("PYTHON", "LD_", "MALLOC_", LIVE_PLUGINS)
+_AT_START: Final = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "TZ", LIVE_PLUGINS)
 """How variables begin that are looked at before a program begins: with others than here, it is a new interpreter."""
 
 _TAKEN_OVER: Final = "PYTHONDONTWRITEBYTECODE"
@@ -73,6 +74,7 @@ class WarmProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {name: value for name, value in os.environ.items() if name != LIVE_PLUGINS}
         self.at_start: Final = _at_start(self._environment)
+        self.limits: Final = _limits()
 
     def _begin(self) -> None:
         if self._process is not None:
@@ -170,7 +172,8 @@ def _popen(warm: WarmProcess) -> type[subprocess.Popen[Any]]:
         def _execute_child(self, *given: Any) -> None:
             options = dict(zip(names, (self, *given), strict=True))
             environment = dict(os.environ if options["env"] is None else options["env"])
-            if not _can_be_forked(options) or _at_start(environment) != warm.at_start:
+            here = (_at_start(environment), _limits())
+            if not _can_be_forked(options) or here != (warm.at_start, warm.limits):
                 super()._execute_child(*given)  # type: ignore[misc]
                 return
             ignored = [each for each in signal.valid_signals() if signal.getsignal(each) == signal.SIG_IGN]
@@ -208,6 +211,13 @@ def _can_be_forked(options: dict[str, Any]) -> bool:
 
 def _at_start(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_AT_START) and name != _TAKEN_OVER}
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Return how much of everything a process may have, as its parent could."""
+    import resource  # which Windows does not have, where nothing is forked
+
+    return [resource.getrlimit(getattr(resource, each)) for each in sorted(dir(resource)) if each.startswith("RLIMIT_")]
 
 
 def _serve(orders: socket.socket) -> Callable[[], object]:
@@ -268,6 +278,7 @@ def _become(order: dict[str, Any], files: list[int]) -> Callable[[], object]:
     added = [str(Path(each).absolute()) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = ["" if kind == "-c" else str(Path.cwd()), *added, *sys.path]
     importlib.invalidate_caches()
+    tempfile.tempdir = None  # where it was found when the trainers were imported
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
     if kind == "-m":

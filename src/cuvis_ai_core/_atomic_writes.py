@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     import tempfile
 
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # A part of the name: it may be as long as the disk allows.
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -1,6 +1,7 @@
 """What lies in the plugin cache is what was put there, or the next load says that it is not."""
 
 import errno
+import functools
 import json
 import os
 import shutil
@@ -341,8 +342,16 @@ def test_what_somebody_removes_while_it_is_looked_at_was_not_altered(
     assert not (cache / "echo@v1.0.0").exists()
 
 
-def test_a_stale_file_of_another_machine_was_removed(tmp_path: Path) -> None:
-    """A folder of a server (NFS) says so of what went while it was open; what is still there is another fault."""
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_stale_file_of_another_machine_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, remembered: bool
+) -> None:
+    """A folder of a server (NFS) says so of what went while it was open; what is still there is another fault.
+
+    So it is where the state of a folder is remembered, and not asked for anew.
+    """
+    if remembered:
+        monkeypatch.setattr(os, "stat", functools.cache(os.stat))
 
     def stale() -> None:
         raise OSError(errno.ESTALE, "Stale file handle")

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -251,6 +252,29 @@ def test_a_manifest_is_there_once_all_that_it_names_is(bundle: Path, tmp_path: P
     assert (out / "mine/pyproject.toml").exists()
     assert not (out / "mine/table.csv").exists()
     assert not (out / "plugins.yaml").exists()
+    with open_bundle(bundle, Store(cache)) as opened:
+        assert opened.unpack(out).plugins == ("remote", "local")
+    assert (out / "mine/table.csv").stat().st_size == 2**18
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files")
+def test_an_unpacking_that_was_killed_is_no_hindrance(bundle: Path, tmp_path: Path, cache: Path) -> None:
+    """Nothing can clear away after it: what is half there does not have the name that it is to have."""
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
+from cuvis_ai_core.plugins.cache.store import Store
+with open_bundle(Path(sys.argv[1]), Store(Path(sys.argv[2]))) as opened:
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, 2**17))
+    opened.unpack(Path(sys.argv[3]))
+"""
+    out = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", code, bundle, cache, out], check=False)
+    assert done.returncode == -signal.SIGXFSZ
+    assert (out / "mine/pyproject.toml").exists()
     with open_bundle(bundle, Store(cache)) as opened:
         assert opened.unpack(out).plugins == ("remote", "local")
     assert (out / "mine/table.csv").stat().st_size == 2**18

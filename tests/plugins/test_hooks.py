@@ -534,18 +534,20 @@ def test_a_failed_observer_is_logged_with_its_traceback(
 def test_an_observer_that_fails_each_time_shows_its_traceback_once(
     registry: NodeRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Later failures at the same place are a line each; one at another place has its own traceback."""
+    """Later failures of the same kind at the same place are a line each, which says so."""
 
     def failing(node: str) -> None:
-        if len(caplog.records) == 2:
-            raise ValueError(node)
-        raise KeyError(node)
+        if len(caplog.records) == 4:
+            raise KeyError(node)
+        raise (ValueError if len(caplog.records) == 2 else KeyError)(node)
 
     registry.register_hooks(plugin("cuvis_ai_node_started", failing), "broken")
-    for _ in range(4):
+    for _ in range(6):
         run(registry)
-    shown = [each.exc_info[0] if each.exc_info else None for each in caplog.records if each.levelno == logging.ERROR]
-    assert shown == [KeyError, None, ValueError, None]
+    errors = [each for each in caplog.records if each.levelno == logging.ERROR]
+    shown = [each.exc_info[0] if each.exc_info else None for each in errors]
+    assert shown == [KeyError, None, ValueError, None, KeyError, None]
+    assert [each.getMessage().endswith("(as before)") for each in errors] == [each is None for each in shown]
 
 
 @pytest.mark.filterwarnings("ignore:.*PluginState is an old spelling:DeprecationWarning")

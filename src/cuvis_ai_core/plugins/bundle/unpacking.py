@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,23 +262,28 @@ def _refuse_shadow(folder: Path) -> None:
 
 
 def _write(files: Mapping[Path, Path], output: Path) -> None:
+    place = output
     try:
-        # The manifest comes last: where it is, everything is.
-        for target in sorted(files, key=lambda target: (target == output / MANIFEST, target)):
-            if not os.path.lexists(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _copy(files[target], target)
+        output.mkdir(parents=True, exist_ok=True)
+        # Half of a file would be in the way of the next unpacking, and so would be one of another name in the folder
+        # of a local plugin: what a killed unpacking leaves lies here.
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=output) as work:
+            # The manifest comes last: where it is, everything is.
+            for target in sorted(files, key=lambda target: (target == output / MANIFEST, target)):
+                if not os.path.lexists(target):
+                    place = target
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    _copy(files[target], Path(work, "file"))
+                    os.replace(Path(work, "file"), target)
     except OSError as error:
-        raise BundleError(
-            f"{error.filename or output} cannot be written: {error.strerror or error}.", hint=_ELSEWHERE
-        ) from error
+        raise BundleError(f"{place} cannot be written: {error.strerror or error}.", hint=_ELSEWHERE) from error
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file, or leave nothing of it: half of one would be in the way of the next unpacking."""
-    try:
-        # A copy, not a rename: the folder may be on another disk than the cache.
-        shutil.copy2(source, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    # Not a rename: the folder may be on another disk than the cache. On the disk before it has its name: see
+    # `_atomic_writes`.
+    with source.open("rb") as content, target.open("wb") as file:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.copystat(source, target)

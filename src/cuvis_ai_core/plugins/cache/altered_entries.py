@@ -78,14 +78,23 @@ def unless_removed(entry: Path, look: Callable[[], _Found]) -> _Found | None:
     try:
         return look()
     except CacheMismatchError:
-        if before is not None and _instance(entry) == before:
+        if _is_still(entry, before):
             raise
     except OSError as error:
         # A folder of another machine (NFS) says ESTALE of what was removed there.
         gone = error.errno in {errno.ENOENT, errno.ESTALE}
-        if not gone or (before is not None and _instance(entry) == before):
+        if not gone or _is_still(entry, before):
             raise
     return None
+
+
+def _is_still(entry: Path, before: tuple[int, ...] | None) -> bool:
+    try:
+        # To open a folder asks the server that has it; `stat` may answer from memory, for a minute.
+        os.scandir(entry).close()
+    except OSError:
+        return False
+    return before is not None and _instance(entry) == before
 
 
 def _instance(entry: Path) -> tuple[int, ...] | None:

@@ -64,7 +64,7 @@ class _Guard:
         self._plugin = implementation.plugin_name
         self._hook = hook
         self._heard = heard
-        self._logged: set[str | None] = set()
+        self._logged: set[tuple[str | None, type[BaseException]]] = set()
 
     def plain(self, *arguments: object, **defaults: object) -> object:
         """Answer, or nothing where the implementation raises."""
@@ -160,9 +160,10 @@ class _Guard:
             heard.failed.append(failure)
         else:
             # An observer hears of each state of each plugin: once is enough to see where it fails.
-            known = place in self._logged
-            self._logged.add(place)
-            logger.error("%s", failure.message, exc_info=None if known else error)
+            kind = (place, type(error))
+            known = kind in self._logged
+            self._logged.add(kind)
+            logger.error("%s%s", failure.message, " (as before)" if known else "", exc_info=None if known else error)
 
     def _hand_on(self, result: object) -> None:
         if (heard := self._heard(self._hook)) is not None:
