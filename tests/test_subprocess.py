@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from cuvis_ai_core._subprocess import Programs, run
+from cuvis_ai_core._subprocess import Programs, pause, run
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
 Strays = Callable[[], list[str]]
@@ -175,6 +175,14 @@ def test_programs_that_nobody_wants_any_more_are_ended(strays: Strays, when: str
         finished = run(["sleep", "20"], meanwhile=programs.end if when == "while" else None)
     assert finished.returncode < 0
     assert strays() == []
+
+
+def test_a_pause_before_a_program_that_nobody_wants_any_more_ends() -> None:
+    """Whoever interrupts does not wait for it."""
+    with Programs.together() as programs:
+        pause(0.001)
+        programs.end()
+        pause(100_000)
 
 
 def test_programs_are_collected_as_long_as_somebody_asks_for_that() -> None:

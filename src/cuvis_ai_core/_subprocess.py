@@ -58,7 +58,7 @@ class Programs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._ended = False
+        self._ended = threading.Event()
 
     @staticmethod
     @contextlib.contextmanager
@@ -74,16 +74,20 @@ class Programs:
     def end(self) -> None:
         """End all that run, their children included, and whatever is started from now on."""
         with self._lock:
-            self._ended = True
+            self._ended.set()
             for process in self._running:
                 end_running(process)
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until they are ended."""
+        self._ended.wait(seconds)
 
     @contextlib.contextmanager
     def including(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
         """Count a program as running."""
         with self._lock:
             self._running.add(process)
-            if self._ended:
+            if self._ended.is_set():
                 end_running(process)
         try:
             yield
@@ -141,6 +145,11 @@ def run(
         )
         with (_programs.get() or Programs()).including(process):
             return _finish(process, command, meanwhile, read)
+
+
+def pause(seconds: float) -> None:
+    """Wait before a program is run again, but no longer than until whoever wanted it ends them all."""
+    (_programs.get() or Programs()).wait(seconds)
 
 
 def time_limit() -> float:

@@ -184,16 +184,23 @@ def test_what_was_altered_is_found(shell: Shell, manifest: Path, place: str, sai
 def test_a_repository_that_does_not_answer_is_said(
     shell: Shell, write_yaml: Callable[..., Path], project_files: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    """That is no difference; what lies on the disk is verified all the same, and a difference there goes before."""
+    """That is no difference; what lies on the disk is verified all the same, and a difference there goes before.
+
+    A host that answers that there is no such repository is no silence, though the password may not open it.
+    """
     with GitHost(tmp_path / "git") as host:
         declared = {
-            "repo": host.add("gone", project_files(), tag="v1"),
+            "repo": host.add("gone", project_files(), tag="v1").replace("//", "//author:secret@"),
             "tag": "v1",
             "provides": ["echo_plugin.nodes.Echo"],
         }
         manifest = write_yaml("plugins.yaml", {"plugins": {"echo": declared}})
         with NodeRegistry() as registry:
             registry.load_plugins(manifest)
+        (host.root / "gone.git").rename(tmp_path / "elsewhere")
+        found = shell("cuvis-ai", "plugins", "verify", manifest)
+        assert found.exit_code == 1
+        assert "There is no such repository, or the credentials" in found.stderr
     found = shell("cuvis-ai", "plugins", "verify", manifest)
     assert found.exit_code == 3
     assert "Not asked: " in found.stderr

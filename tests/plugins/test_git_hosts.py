@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import AuthenticationError, CuvisError, NetworkError, PluginLoadError, SourceError
 from cuvis_ai_core.plugins.disk.altered_files import checkout_digest, checkout_files
+from cuvis_ai_core.plugins.git import fetch_commit
 from cuvis_ai_core.plugins.git.repository_tags import fetch, remote_commit, remote_tags
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -742,7 +742,7 @@ def test_a_connection_that_broke_is_made_again_whoever_tells_of_it(
 ) -> None:
     """Each time after a longer pause."""
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(fetch_commit, "pause", pauses.append)
     ssh = tmp_path / "ssh"
     ssh.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/asked\necho '{words}' >&2\nexit 255\n")
     ssh.chmod(0o755)

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.errors import CuvisError, ManifestError, NetworkError, PluginLoadError, SourceError
 from cuvis_ai_core.plugins.cache.sources import git_source
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.git import fetch_commit
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit
 from cuvis_ai_core.testing.git_host import GitHost
 
@@ -232,7 +232,7 @@ def test_hooks_templates_and_filters_are_not_run(
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHost]:
     """Return a Git host of its own, for what goes wrong with it; nobody waits before it is asked again."""
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(fetch_commit, "pause", lambda seconds: None)
     with GitHost(tmp_path / "git") as host:
         yield host
 

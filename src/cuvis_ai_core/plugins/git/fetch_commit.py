@@ -2,14 +2,13 @@
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._redact import without_credentials
-from cuvis_ai_core._subprocess import Finished
+from cuvis_ai_core._subprocess import Finished, pause
 from cuvis_ai_core.errors import SourceError
 from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 from cuvis_ai_core.plugins.git import lfs
@@ -119,9 +118,9 @@ def _fetch(url: str, wanted: str, folder: Path, task: str, meanwhile: Callable[[
         # have it then.
         elif re.search(_NOT_OFFERED, finished.stderr) and is_commit and references[0] == wanted:
             options, references = [], list(_ALL)
-        elif (pause := next(pauses, None) if _is_broken_off(finished) else None) is not None:
-            logger.warning("%s broke off; it is asked again in %g s", without_credentials(url), pause)
-            time.sleep(pause)
+        elif (seconds := next(pauses, None) if _is_broken_off(finished) else None) is not None:
+            logger.warning("%s broke off; it is asked again in %g s", without_credentials(url), seconds)
+            pause(seconds)
         else:
             break
         # The format of hashes of a repository cannot be changed later, nor is half a fetch worth keeping.
