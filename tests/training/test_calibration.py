@@ -146,13 +146,13 @@ def test_thresholds_of_a_report(report: dict[str, Any], thresholds: dict[str, tu
 
 
 def test_a_record_has_what_json_has() -> None:
-    """Numbers of any kind, and null for those that are none; thresholds are infinite until they are calibrated."""
+    """Measures of any precision, and null for what is no number; thresholds are infinite until they are calibrated."""
     report = {"t": {"old": np.inf, "new": np.float32(2)}, "u": {"new": np.nan}}
     measures = {"f1": np.float32(0.5), "auc": np.nan, "pixels": np.int64(3), "found": True}
     record = Calibrated("decider", {**report, **measures}).record()
     assert json.loads(json.dumps(record, allow_nan=False)) == {
         "thresholds": {"t": {"before": None, "after": 2.0}, "u": {"before": 0.0, "after": None}},
-        "metrics": {"f1": 0.5, "auc": None, "pixels": 3.0},
+        "metrics": {"f1": 0.5, "auc": None},
         "skipped": None,
     }
 

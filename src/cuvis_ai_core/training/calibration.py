@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final
 
 from cuvis_ai_core.node.array_libraries import converter_of
@@ -45,9 +45,9 @@ class Calibrated:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the node measured, by name."""
-        numbers = {name: each for name, each in self.report.items() if type(each) is not bool}
-        return {name: float(each) for name, each in numbers.items() if isinstance(each, Real)}
+        """What the node measured, by name; integers are what it counted."""
+        measured = {name: each for name, each in self.report.items() if not isinstance(each, Integral)}
+        return {name: float(each) for name, each in measured.items() if isinstance(each, Real)}
 
     def record(self) -> dict[str, Any]:
         """Return it as plain values for a record in JSON, which has neither NaN nor infinities."""
