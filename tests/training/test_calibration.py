@@ -269,6 +269,7 @@ def test_why_nothing_is_calibrated_is_said(
     ("answer", "edges", "reason"),
     [
         (ValueError("scores are not finite"), PIPELINE["edges"], "CALIBRATE_FAILED"),
+        ({"threshold": {"old": 1.0, "new": None}}, PIPELINE["edges"], "CALIBRATE_FAILED"),
         (None, PIPELINE["edges"], "NO_REPORT"),
         ({}, [], "NOTHING_WIRED"),
     ],

@@ -206,8 +206,10 @@ def _calibrated(
     try:
         convert = _own(node)
         report = getattr(node, METHOD)(convert(scores), convert(targets))
+        if not isinstance(report, dict):
+            return Calibrated(name, skipped="its method 'calibrate' returned no report", reason="NO_REPORT")
+        found = Calibrated(name, report)
+        found.record()  # raises here, and not after the training, for a threshold that is no number
     except Exception as error:  # noqa: BLE001 - what was trained stays
         return Calibrated(name, skipped=f"{type(error).__name__}: {error}", reason="CALIBRATE_FAILED")
-    if not isinstance(report, dict):
-        return Calibrated(name, skipped="its method 'calibrate' returned no report", reason="NO_REPORT")
-    return Calibrated(name, report)
+    return found
