@@ -16,7 +16,7 @@ from typing import Final
 
 from interpreters import OWN, PROJECT, ROOT, UV, find_interpreters
 
-from cuvis_ai_core.cli.plugins.new.project_files import BACKENDS, KINDS
+from cuvis_ai_core.cli.plugins.new.new_command import BACKENDS, KINDS
 
 _STEPS: Final = ("new", "its tests", "check", "mypy", "install", "tests of what is installed")
 _TORCH: Final = next(each.split(";")[0] for each in PROJECT["dependency-groups"]["dev"] if each.startswith("torch"))

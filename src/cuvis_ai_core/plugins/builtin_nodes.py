@@ -8,7 +8,7 @@ from cuvis_ai_core.builtin import BUILTIN_NODES
 from cuvis_ai_core.errors import DuplicateNodeError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, class_path
-from cuvis_ai_core.plugins.missing_nodes import no_node
+from cuvis_ai_core.plugins.missing_plugin_classes import no_node
 from cuvis_ai_core.plugins.node_lookup import checked_name, host_class, not_found
 
 if TYPE_CHECKING:

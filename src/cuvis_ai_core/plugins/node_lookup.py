@@ -13,7 +13,7 @@ from cuvis_ai_core.plugins.hooks.discovery import is_path, refuse_module
 from cuvis_ai_core.plugins.hooks.hook_answers import checked_nodes
 from cuvis_ai_core.plugins.hooks.manager import HookManager
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, class_path, public_name, without_private_names
-from cuvis_ai_core.plugins.missing_nodes import no_node
+from cuvis_ai_core.plugins.missing_plugin_classes import no_node
 
 _CORE = "cuvis_ai_core"
 

@@ -70,7 +70,7 @@ def import_node(name: str, scope: Scope, path: str) -> type:
     if is_node_class(found):
         assert isinstance(found, type)
         return found
-    from cuvis_ai_core.plugins.missing_nodes import no_class
+    from cuvis_ai_core.plugins.missing_plugin_classes import no_class
 
     raise no_class(name, path, vars(module), scope.import_module)
 
@@ -100,7 +100,7 @@ def _owner_and_private(scope: Scope) -> tuple[str, list[str]]:
 def _no_module(name: str, scope: Scope, path: str, missing: str) -> InvalidNodeError:
     import pkgutil
 
-    from cuvis_ai_core.plugins.missing_nodes import no_module
+    from cuvis_ai_core.plugins.missing_plugin_classes import no_module
 
     parent = missing.rpartition(".")[0]
     if parent:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cuvis_ai_core._subprocess_environment import git_variables, uv_variables, worker_variables
+from cuvis_ai_core._environment_variables import git_variables, uv_variables, worker_variables
 from cuvis_ai_core.plugins.git.git_command import git
 
 CANARY = "canary-7f3a"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
+from cuvis_ai_core._environment_variables import git_variables
 from cuvis_ai_core._subprocess import Finished, run
-from cuvis_ai_core._subprocess_environment import git_variables
 from cuvis_ai_core.errors import ToolNotFoundError
 from cuvis_ai_core.plugins.git.url_credentials import hidden
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from cuvis_ai_core._environment_variables import git_variables
 from cuvis_ai_core._subprocess import Finished, run
-from cuvis_ai_core._subprocess_environment import git_variables
 from cuvis_ai_core.errors import PolicyError, SignatureError, ToolNotFoundError
 from cuvis_ai_core.plugins.git.git_command import git
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._subprocess_environment import worker_variables
+from cuvis_ai_core._environment_variables import worker_variables
 
 # A record of a run is not worth more: on a network drive git reads every file of the tree.
 _SECONDS: Final = 20

@@ -15,7 +15,7 @@ from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.discovery import is_path
 from cuvis_ai_core.plugins.hooks.exception_guard import Heard
 from cuvis_ai_core.plugins.isolation.private_names import class_path, without_private_names
-from cuvis_ai_core.plugins.missing_nodes import no_node
+from cuvis_ai_core.plugins.missing_plugin_classes import no_node
 
 
 def of_plugins(heard: Heard, result: object) -> list[tuple[str, Any]]:

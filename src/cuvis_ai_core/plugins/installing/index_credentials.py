@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cuvis_ai_core._subprocess_environment import passed_names
+from cuvis_ai_core._environment_variables import passed_names
 
 _NAMED: Final = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 # Also a user alone: many hosts take a token in that place.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tomli_w
 
-from cuvis_ai_core._subprocess_environment import uv_variables
+from cuvis_ai_core._environment_variables import uv_variables
 from cuvis_ai_core.plugins.installing.index_credentials import hidden
 from cuvis_ai_core.plugins.installing.index_settings import default_cache, pip_settings, uv_settings
 

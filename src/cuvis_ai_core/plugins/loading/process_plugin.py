@@ -12,7 +12,7 @@ from cuvis_ai_core.plugins.cache.entries_in_use import Uses
 from cuvis_ai_core.plugins.cache.environment_entry import packages_of
 from cuvis_ai_core.plugins.configs_folder import config_folders
 from cuvis_ai_core.plugins.hooks.manager import NodePlugin
-from cuvis_ai_core.plugins.missing_nodes import no_node
+from cuvis_ai_core.plugins.missing_plugin_classes import no_node
 from cuvis_ai_core.plugins.plugin_info import PluginInfo
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from cuvis_ai_core.errors import DiscoveryError, HookError, NodeNotFoundError, N
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.discovery import DiscoveredPlugin, discover, strict
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, contribution
-from cuvis_ai_core.plugins.missing_nodes import no_node
+from cuvis_ai_core.plugins.missing_plugin_classes import no_node
 from cuvis_ai_core.plugins.node_lookup import Catalogue, Owner, checked_name, host_node, not_found
 from cuvis_ai_core.plugins.plugin_info import PluginState
 from cuvis_ai_core.plugins.policy.file_location import none_is_there

@@ -20,7 +20,7 @@ from cuvis_ai_core.plugins.hooks.discovery import load_entry_point, node_path
 from cuvis_ai_core.plugins.hooks.hook_answers import checked_nodes
 from cuvis_ai_core.plugins.hooks.manager import HookManager, NodePlugin, contribution
 from cuvis_ai_core.plugins.isolation.private_names import class_path
-from cuvis_ai_core.plugins.missing_nodes import no_class, no_module
+from cuvis_ai_core.plugins.missing_plugin_classes import no_class, no_module
 from cuvis_ai_core.plugins.worker import METHODS
 
 _PLAIN: Final = (bool, int, float, str, type(None))

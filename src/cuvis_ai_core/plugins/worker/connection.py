@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cuvis_ai_core._background_program import Service
-from cuvis_ai_core._subprocess_environment import worker_variables
+from cuvis_ai_core._environment_variables import worker_variables
 from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker.crash_logs import Logs
 from cuvis_ai_core.plugins.worker.exit_status import meaning_of

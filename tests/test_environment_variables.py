@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cuvis_ai_core._subprocess_environment import git_variables, uv_variables, worker_variables
+from cuvis_ai_core._environment_variables import git_variables, uv_variables, worker_variables
 
 ALL = "git uv build worker"
 
