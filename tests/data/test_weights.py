@@ -422,7 +422,7 @@ def test_weights_whose_repository_is_on_another_disk(hub: Hub, cache: Path, tmp_
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is one disk")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=memory, prefix="disk-") as folder:  # tests of shared memory see it
         cache.mkdir()
         (cache / "models--lab--Belt").symlink_to(folder)
         ModelWeights.download("small", cache)

@@ -96,4 +96,4 @@ def _named_memory() -> set[str]:
     """
     folder = Path("/dev/shm")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return {name for name in names if not name.startswith(("joblib_", "sem.", "psm_", "torch_", "cuvis-ai-"))}
+    return {name for name in names if not name.startswith(("joblib_", "sem.", "psm_", "torch_", "cuvis-ai-", "disk-"))}
