@@ -159,7 +159,8 @@ def test_the_licence_of_what_is_installed_is_what_its_metadata_say(tmp_path: Pat
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: cuvis-test-licensed\nVersion: 1.0\n{metadata}")
     assert licence_of("cuvis-test-licensed", "1.0", [tmp_path]) == licence
     assert licence_of("cuvis-test-licensed", "1.1", [tmp_path]) == ""
-    assert licence_of("pytest", version("pytest"), [tmp_path]) == "MIT"
+    # Older versions of it say the same by a classifier.
+    assert licence_of("pytest", version("pytest"), [tmp_path]) in {"MIT", "MIT License"}
 
 
 def test_a_bill_says_where_each_part_comes_from(tmp_path: Path) -> None:

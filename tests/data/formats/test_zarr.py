@@ -49,11 +49,11 @@ def test_consolidated_metadata_may_be_older_than_an_array(tmp_path: Path, versio
     """What was added to a store afterwards is there, too."""
     path = tmp_path / "a.zarr"
     group = zarr.open_group(path, mode="w", zarr_format=version)
-    group.create_array("wavelengths", data=np.array([450.0, 550.0, 650.0, 850.0]))
+    group.create_array("wavelengths", shape=(4,), dtype="f8")[:] = [450.0, 550.0, 650.0, 850.0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of format 3 they are no standard yet
         zarr.consolidate_metadata(path)
-    group.create_array("late", data=DATA)
+    group.create_array("late", shape=DATA.shape, dtype=DATA.dtype)[:] = DATA
     for name in (path, f"{path}::late"):
         np.testing.assert_array_equal(read_cube(name, READERS).data, DATA)
 

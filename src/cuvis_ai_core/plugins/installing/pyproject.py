@@ -106,13 +106,15 @@ def _requires_python(path: Path, table: dict[str, Any]) -> str | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     value = table.get("requires-python")
+    if value is None:
+        return None
     if isinstance(value, str) and len(value) > LONGEST:
         raise broken(path, f"has a requires-python of more than {LONGEST} characters")
-    try:
-        return str(SpecifierSet(value)) if value is not None else None
-    # packaging raises these two where the value is a list or a number.
-    except (InvalidSpecifier, AttributeError, TypeError) as error:
-        raise broken(path, f"has an invalid requires-python: {show(value)}") from error
+    # Lists are specifiers to newer versions of packaging.
+    if isinstance(value, str):
+        with contextlib.suppress(InvalidSpecifier):
+            return str(SpecifierSet(value))
+    raise broken(path, f"has an invalid requires-python: {show(value)}")
 
 
 def _requirements(path: Path, table: dict[str, Any], extras: tuple[str, ...]) -> tuple[str, ...]:
