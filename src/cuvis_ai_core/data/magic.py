@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+PACKED_BY_GZIP: Final = "packed by gzip"
+
 _BEGINS: Final = {
     b"\x89PNG\r\n\x1a\n": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -12,7 +14,7 @@ _BEGINS: Final = {
     b"II*\x00": "a TIFF picture",
     b"MM\x00*": "a TIFF picture",
     b"%PDF-": "a PDF document",
-    b"\x1f\x8b\x08": "packed by gzip",
+    b"\x1f\x8b\x08": PACKED_BY_GZIP,
     b"PK\x03\x04": "a zip archive",
     b"BZh": "packed by bzip2",
     b"\xfd7zXZ\x00": "packed by xz",

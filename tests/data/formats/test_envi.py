@@ -310,6 +310,26 @@ def test_a_picture_of_the_size_is_no_data(tmp_path: Path, name: str, begin: byte
     assert not read_envi(header).data.any()
 
 
+@pytest.mark.parametrize(
+    ("name", "begin", "kind"),
+    [
+        ("scene.png", b"\x89PNG\r\n\x1a\n\0", "a PNG picture"),
+        ("scene.jpg", b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        ("scene.xml", b"<properties>\n", "a text"),
+    ],
+)
+def test_a_preview_is_not_the_data(tmp_path: Path, name: str, begin: bytes, kind: str) -> None:
+    """Pictures and texts that recorders put beside an image, under its name, are refused where they are given."""
+    header = _save(tmp_path)
+    (tmp_path / name).write_bytes(begin * 100)
+    assert_array_equal(read_envi(header).data, DATA)
+    with pytest.raises(
+        CubeError, match=rf"scene\.hdr' lies beside '.*{name}', which is {kind} and not its data"
+    ) as caught:
+        read_envi(tmp_path / name)
+    assert caught.value.hint == f"Give the header: '{header}'."
+
+
 def test_a_cube_without_data_is_remarked(tmp_path: Path) -> None:
     """Whether its values are NaN or stand for no data."""
     assert read_envi(_edit(_save(tmp_path, np.full((2, 2, 2), 7)), "data ignore value = 7")).remarks == (

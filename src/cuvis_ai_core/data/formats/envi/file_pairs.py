@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core.data.magic import other_kind
+from cuvis_ai_core.data.magic import PACKED_BY_GZIP, other_kind
 from cuvis_ai_core.errors import CubeError
 
 if TYPE_CHECKING:
@@ -81,6 +81,19 @@ def find_data_file(header: "EnviHeader") -> Path:
         f"has several files beside it that may hold its data: {names}; it describes {bytes_of(header)} bytes.",
         hint="Give the data file instead of the header, or name the header after it, as in scene.img.hdr.",
     )
+
+
+def refuse_companion(header: "EnviHeader", file: Path) -> None:
+    """Refuse a picture or a text that only lies beside a header, under its name: recorders put previews there.
+
+    Raises:
+        CubeError: The file is of another kind than raw data, and has not their size.
+    """
+    # What gzip packed may be the data.
+    if file.stat().st_size != bytes_of(header) and (kind := other_kind(file)) not in {None, PACKED_BY_GZIP}:
+        raise header.error(
+            f"lies beside '{file}', which is {kind} and not its data.", hint=f"Give the header: '{header.path}'."
+        )
 
 
 def bytes_of(header: "EnviHeader") -> int:

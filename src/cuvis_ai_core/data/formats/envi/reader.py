@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.envi.band_fields import read_bands
-from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, bytes_of, find_data_file, header_of
+from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, bytes_of, find_data_file, header_of, refuse_companion
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
 from cuvis_ai_core.data.lazy_array import LazyArray, Read
@@ -41,6 +41,8 @@ def read_envi(path: Path) -> Cube:
     """
     is_header = path.suffix.lower() == ENVI
     header = read_header(path if is_header else header_of(path))
+    if not is_header:
+        refuse_companion(header, path)
     data = _physical(header, _raw(header, find_data_file(header) if is_header else path))
     wavelengths, fwhm, good = read_bands(header)
     place = read_place(header)
