@@ -344,6 +344,17 @@ def test_what_is_named_or_held_twice_is_trained_once(make_trainer: Make, batches
     assert set(row) == {"epoch", "lr", "train_loss", "val_loss", "accuracy/accuracy"}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own of TorchScript
+def test_a_module_of_torchscript_is_trained(make_trainer: Make, batches: Make) -> None:
+    """Its parameters follow the gradient as those of the module that it was made of."""
+    plain, traced = make_trainer(max_epochs=2), make_trainer(max_epochs=2)
+    nodes = traced.pipeline.nodes
+    nodes["scores"].linear = torch.jit.trace(nodes["scores"].linear, torch.zeros(1, 3))
+    GradientTrainer(traced.pipeline, traced.config, **NODES).fit(batches(0, 1))
+    plain.fit(batches(0, 1))
+    assert _equal(_state(plain), _state(traced))
+
+
 def test_what_could_not_be_saved_is_said_before_the_first_epoch(
     make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

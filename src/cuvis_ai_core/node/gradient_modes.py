@@ -49,13 +49,9 @@ def keep_for_gradients(node: object) -> None:
             if value.is_inference():
                 module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
         for kept in (module._buffers, vars(module)):
-            kept.update(
-                {
-                    name: value.clone()
-                    for name, value in kept.items()
-                    if isinstance(value, torch.Tensor) and value.is_inference()
-                }
-            )
+            made = [each for each in kept.items() if isinstance(each[1], torch.Tensor) and each[1].is_inference()]
+            for name, value in made:  # one by one: the buffers of a compiled TorchScript module are no dict
+                kept[name] = value.clone()
 
 
 def gradient_mode() -> Callable[[], AbstractContextManager[object]]:
