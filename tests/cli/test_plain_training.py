@@ -62,6 +62,36 @@ class Darkness(ArrayNode):
         return {"loss": cube.mean(), "metrics": [Metric(name="spread", value=spread, stage=context.stage)]}
 
 
+class Crossed:
+    """A metric that comes to a matrix, as those of torchmetrics do."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._count = 0
+
+    def update(self, cube: Any) -> None:
+        """Count pixels."""
+        self._count += cube[..., 0].size
+
+    def compute(self) -> Any:
+        """Return the matrix."""
+        return np.array([[self._count, 0], [0, 1]])
+
+
+class Confusion(ArrayNode):
+    """A metric that is a matrix and no number."""
+
+    INPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"cube": CUBE}
+    OUTPUT_SPECS: ClassVar[dict[str, PortSpec]] = {"metrics": PortSpec(dict, ())}
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return what it is to count."""
+        return {"metrics": {"crossed": (Crossed(), cube)}}
+
+
 TRAINRUN: dict[str, Any] = {
     "name": "night",
     "pipeline": {
@@ -79,7 +109,7 @@ TRAINRUN: dict[str, Any] = {
 @pytest.fixture
 def restore(shell: Run, write_yaml: Run, tmp_path: Path) -> Run:
     """Return a function that runs a trainrun on six cubes, and gives status, stderr and stdout by their lines."""
-    for node in (Center, Darkness):
+    for node in (Center, Darkness, Confusion):
         NodeRegistry.register(node)
     Path("scenes").mkdir()
     for number, step in enumerate((0, 0, 1, 2, 0, 200)):
@@ -227,6 +257,15 @@ def test_what_cannot_be_measured_is_said(restore: Run, mode: str, content: dict[
     """With what to do, and nothing is written."""
     assert restore(mode, **content) == (2, lines, [])
     assert not Path("out").exists()
+
+
+def test_a_matrix_alone_is_a_measure(restore: Run) -> None:
+    """Also where no loss node runs and no metric is a number."""
+    pytest.importorskip("matplotlib")
+    alone = {"pipeline": {"nodes": [{"name": "pixels", "class_name": "Confusion"}]}, "loss_nodes": []}
+    status, _, printed = restore("validate", **alone, metric_nodes=["pixels"])
+    assert (status, printed) == (0, ["Written to HERE/out/val: the confusion matrices; run.json says what ran."])
+    assert Path("out/val/pixels.crossed.csv").read_text(encoding="utf-8").splitlines()[1:] == ["0,8,0", "1,0,1"]
 
 
 def test_what_was_not_trained_here_is_measured(restore: Run) -> None:

@@ -125,6 +125,39 @@ def test_a_collection_of_metrics() -> None:
     assert _pool(*batches).values() == {"m/precision": 0.5, "m/recall": 0.5}
 
 
+def test_metrics_of_one_name_in_two_collections() -> None:
+    """Each is reported, with the name of its collection before it; a number of that name keeps its own."""
+    collection = pytest.importorskip("torchmetrics").MetricCollection(
+        {"recall": classification.BinaryRecall(), "accuracy": classification.BinaryAccuracy()}
+    )
+    true, predicted = torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 0, 0])
+    metrics = {"here": (collection, predicted, true), "there": (collection, true, true), "accuracy": 0.25}
+    assert _pool(({}, {"m": metrics}, {"m": 1})).values() == {
+        **{"m/here/recall": 0.5, "m/there/recall": 1.0, "m/accuracy": 0.25},
+        **{"m/here/accuracy": 0.75, "m/there/accuracy": 1.0},
+    }
+
+
+def test_several_matrices() -> None:
+    """A confusion matrix for each of several labels is reported as each of them."""
+    metric = classification.MultilabelConfusionMatrix(2)
+    true, predicted = torch.tensor([[1, 0], [1, 1], [0, 0]]), torch.tensor([[1, 1], [0, 1], [0, 0]])
+    found = _pool(({}, {"m": {"each": (metric, predicted, true)}}, {"m": 1})).matrices()
+    expected = measures.multilabel_confusion_matrix(true.numpy(), predicted.numpy()).tolist()
+    assert {name: matrix.tolist() for name, (matrix, _) in found.items()} == {
+        "m/each/0": expected[0],
+        "m/each/1": expected[1],
+    }
+
+
+def test_a_metric_that_is_a_curve() -> None:
+    """Lines of different length are neither numbers nor a matrix; the error names them."""
+    compared = torch.tensor([0.2, 0.8, 0.9]), torch.tensor([0, 1, 1])
+    pool = _pool(({}, {"m": {"curve": (classification.BinaryPrecisionRecallCurve(), *compared)}}, {"m": 1}))
+    with pytest.raises(TrainRunError, match="'curve' of node 'm' \\(BinaryPrecisionRecallCurve\\)"):
+        pool.values()
+
+
 def test_half_precision_does_not_round_an_epoch() -> None:
     """Numbers of float16 are added up in double precision."""
     one = torch.tensor(0.1, dtype=torch.float16)

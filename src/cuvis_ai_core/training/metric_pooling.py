@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -87,7 +88,7 @@ class Pool:
     def matrices(self) -> dict[str, tuple[NDArray[Any], list[str]]]:
         """Return the metrics that are matrices, as confusion matrices are, each with the names of its rows."""
         return {
-            name: (value, [*map(str, labels or range(len(value)))])
+            name: (value, [*map(str, labels if labels and len(labels) == len(value) else range(len(value)))])
             for name, value, labels in self._computed()
             if value.ndim == 2  # noqa: PLR2004
         }
@@ -131,10 +132,16 @@ class Pool:
 
     def _computed(self) -> Iterator[tuple[str, NDArray[Any], Any]]:
         for node, metrics in self._metrics.items():
-            for name, metric in metrics.items():
-                labels = getattr(metric, "labels", None)
-                for key, value in _flat(name, metric.compute()):
-                    yield f"{node}/{key}", value, labels
+            found = [
+                (name, key, value, getattr(metric, "labels", None))
+                for name, metric in metrics.items()
+                for key, value in _computed_by(node, name, metric)
+            ]
+            taken = Counter(key for _, key, _, _ in found)
+            taken.update(name.partition("/")[2] for name in (*self._means, *self._counts) if name.startswith(f"{node}/"))
+            for name, key, value, labels in found:
+                # Two collections may each have a metric of one name.
+                yield f"{node}/{key if taken[key] == 1 else f'{name}/{key}'}", value, labels
 
 
 class _Mean:
@@ -176,17 +183,31 @@ def _named(node: str, metrics: Any) -> Iterator[tuple[str, Any]]:
         yield each.name, each.value
 
 
+def _computed_by(node: str, name: str, metric: Any) -> list[tuple[str, NDArray[Any]]]:
+    try:
+        return list(_flat(name, metric.compute()))
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise TrainRunError(
+            f"metric_nodes: what '{name}' of node '{node}' ({type(metric).__name__}) comes to cannot be reported: "
+            f"{type(error).__name__}: {words}",
+            hint="Reported are numbers and matrices: of a curve, for example, the area below it.",
+            key="metric_nodes",
+        ) from error
+
+
 def _flat(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the numbers and matrices of what a metric computes: a number, several, a matrix, or a mapping of these."""
+    """Yield the numbers and matrices of what a metric computes: one, several of either, or a mapping of these."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             yield from _flat(str(key), each)
         return
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    if array.ndim == 1:
-        yield from ((f"{name}/{number}", each) for number, each in enumerate(np.asarray(each) for each in array))
-    else:
+    if array.ndim in {0, 2}:
         yield name, array
+        return
+    for number, each in enumerate(array):
+        yield from _flat(f"{name}/{number}", each)
 
 
 def _is_metric(value: object) -> bool:

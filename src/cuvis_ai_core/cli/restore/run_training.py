@@ -139,7 +139,7 @@ class Session:
                 pipeline.to(device)
             pool = self._measure(pipeline, split)
         found = pool.values()
-        if not found:
+        if not found and not pool.matrices():
             raise TrainRunError(
                 f"Trainrun file {self._run.path}: no loss or metric node runs in the stage '{split}'.",
                 hint="Name nodes in loss_nodes or metric_nodes, and look at their execution_stages.",
