@@ -10,7 +10,7 @@ import pytest
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.file.writer import check_saving
-from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
+from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting, apply_state
 from cuvis_ai_core.pipeline.weights.torch_file import read_checkpoint, savable
 from cuvis_ai_core.pipeline.weights.weights_file import read_weights, write_weights
 
@@ -123,6 +123,38 @@ def test_the_node_in_a_key_of_lightning(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "p.ckpt", ["other"])
 
 
+def test_a_copy_of_the_weights_in_a_checkpoint(tmp_path: Path) -> None:
+    """What is nearest to the top is the node's, not a moving average beside it; of two that differ none is chosen."""
+    one, other = torch.tensor([1.0, float("nan")]), torch.zeros(2)
+
+    def read(**state: Any) -> Any:
+        torch.save(
+            {"state_dict": {name.replace("_", "."): value for name, value in state.items()}}, tmp_path / "p.ckpt"
+        )
+        return read_checkpoint(tmp_path / "p.ckpt", ["net"])["net"]["w"].tolist()[0]
+
+    assert read(net_w=one, ema_net_w=other) == read(ema_net_w=other, net_w=one) == 1
+    assert read(model_net_w=one, layers_net_w=one, ema_module_net_w=other) == 1
+    with pytest.raises(PipelineError, match=r"two states of node 'net', and they differ: 'model\.net\.\.\.' and 'ema"):
+        read(model_net_w=one, ema_net_w=other)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "problem"),
+    [
+        ({"state_dict": {"n": {"x": torch.ones(1)}}}, {"pickle_protocol": 4}, "it is written in version 4 of pickle"),
+        (torch.nn.Linear(1, 1), {}, r"holds torch\.nn\.modules\.linear\.Linear, which may run code"),
+    ],
+)
+def test_what_torch_does_not_read_by_its_rules_is_named(
+    tmp_path: Path, content: Any, options: Any, problem: str
+) -> None:
+    """With the way to a file that it reads."""
+    torch.save(content, tmp_path / "p.pt", **options)
+    with pytest.raises(PipelineError, match=rf"{problem}.*\nWhere you trust who made it, .*save the weights alone"):
+        read_weights(tmp_path / "p.pt")
+
+
 def test_numbers_on_a_device_come_to_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was written on a machine with a GPU is read on one without."""
     asked: list[Any] = []
@@ -156,6 +188,15 @@ def test_a_buffer_that_took_the_size_of_what_was_refused_is_empty_again() -> Non
     with pytest.raises(PipelineError, match="unknown"):
         pipeline.load_state_dict({"n": {**state, "empty": torch.ones(7), "unknown": torch.ones(1)}})
     assert node.empty.shape == (0,)
+
+
+@pytest.mark.parametrize("before", ["module.", "_orig_mod."])
+def test_what_a_wrapper_put_before_all_keys_is_named(before: str) -> None:
+    """As DataParallel and torch.compile do, whose weights would fit without it."""
+    node = torch.nn.Linear(2, 1)
+    state = {f"{before}{key}": value for key, value in node.state_dict().items()}
+    with pytest.raises(PipelineError, match=f"they have '{before}weight' for 'weight': take '{before}' away from"):
+        apply_state({"net": node}, {"net": state}, restore=False)
 
 
 def test_what_does_not_fit_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:

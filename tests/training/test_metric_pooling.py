@@ -133,8 +133,11 @@ def test_metrics_of_one_name_in_two_collections() -> None:
     true, predicted = torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 0, 0])
     metrics = {"here": (collection, predicted, true), "there": (collection, true, true), "accuracy": 0.25}
     assert _pool(({}, {"m": metrics}, {"m": 1})).values() == {
-        **{"m/here/recall": 0.5, "m/there/recall": 1.0, "m/accuracy": 0.25},
-        **{"m/here/accuracy": 0.75, "m/there/accuracy": 1.0},
+        "m/here/recall": 0.5,
+        "m/there/recall": 1.0,
+        "m/accuracy": 0.25,
+        "m/here/accuracy": 0.75,
+        "m/there/accuracy": 1.0,
     }
 
 

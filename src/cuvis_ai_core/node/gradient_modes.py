@@ -48,9 +48,10 @@ def keep_for_gradients(node: object) -> None:
         for name, value in [*module.named_parameters(recurse=False)]:
             if value.is_inference():
                 module.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=value.requires_grad))
-        for kept in (module._buffers, vars(module)):
+        holders: tuple[Any, Any] = (module._buffers, vars(module))
+        for kept in holders:
             made = [each for each in kept.items() if isinstance(each[1], torch.Tensor) and each[1].is_inference()]
-            for name, value in made:  # one by one: the buffers of a compiled TorchScript module are no dict
+            for name, value in made:  # one by one: the buffers of a module of TorchScript are no dict
                 kept[name] = value.clone()
 
 

@@ -138,7 +138,9 @@ class Pool:
                 for key, value in _computed_by(node, name, metric)
             ]
             taken = Counter(key for _, key, _, _ in found)
-            taken.update(name.partition("/")[2] for name in (*self._means, *self._counts) if name.startswith(f"{node}/"))
+            taken.update(
+                name.partition("/")[2] for name in (*self._means, *self._counts) if name.startswith(f"{node}/")
+            )
             for name, key, value, labels in found:
                 # Two collections may each have a metric of one name.
                 yield f"{node}/{key if taken[key] == 1 else f'{name}/{key}'}", value, labels

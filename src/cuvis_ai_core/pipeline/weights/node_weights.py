@@ -177,9 +177,16 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _difference(own: Mapping[str, Any], given: Mapping[str, Any], words: str) -> str | None:
     """Say which key does not fit what a node had before: one of those that its own words name."""
-    if absent := [key for key in own if key not in given and key in words]:
+    absent = [key for key in own if key not in given and key in words]
+    unknown = [key for key in given if key not in own and key in words]
+    # One key by two names: what a wrapper puts before all keys, as `module.` of DataParallel.
+    longer = [(ours, theirs) for ours in absent for theirs in unknown if theirs.endswith(f".{ours}")]
+    if longer:
+        ours, theirs = longer[0]
+        return f"they have '{theirs}' for '{ours}': take '{theirs.removesuffix(ours)}' away from the keys."
+    if absent:
         return f"'{absent[0]}' is missing."
-    if unknown := [key for key in given if key not in own and key in words]:
+    if unknown:
         return f"it keeps no '{unknown[0]}'.{did_you_mean(unknown[0], own)}"
     for key in (key for key in given if key in own and key in words):
         given_shape, own_shape = (list(getattr(each, "shape", ())) for each in (given[key], own[key]))

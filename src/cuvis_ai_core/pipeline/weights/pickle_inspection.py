@@ -25,6 +25,8 @@ _OLD_PICKLES: Final = 4
 """A file of old versions of torch begins with this many pickles; the last one is the content."""
 
 _OF_TORCH: Final = ("torch", "collections", "_codecs")
+_MODULES_OF_TORCH: Final = "torch.nn.modules."
+"""Where the classes of whole modules are, which weights have no use for."""
 
 
 class _StandIn:
@@ -63,7 +65,8 @@ class _Reader(pickle._Unpickler):  # noqa: SLF001
         # In a stand-in the keys would be lost, which are to be named.
         if (module, name) == ("collections", "OrderedDict"):
             return dict
-        told = "" if module.partition(".")[0] in _OF_TORCH else f"{module}.{name}"
+        is_usual = module.partition(".")[0] in _OF_TORCH and not module.startswith(_MODULES_OF_TORCH)
+        told = "" if is_usual else f"{module}.{name}"
         return type("StandIn", (_StandIn,), {"told": told})
 
     def persistent_load(self, _: object) -> None:
@@ -76,19 +79,35 @@ def refused_part(path: Path) -> str | None:
         for key, value in _walk(_content(path)):
             told = value.__dict__.get("told") if isinstance(value, type) else getattr(type(value), "told", "")
             if told:
-                return f"{told} at '{key}'"
+                return f"{told} at '{key}'" if key else told
     except Exception:  # noqa: BLE001 - a broken file, which whoever asks has an error for
         return None
     return None
 
 
-def _content(path: Path) -> Any:
+def pickle_protocol(path: Path) -> int:
+    """Return the version of pickle that a file of torch is written in; 0 where it does not say."""
+    try:
+        start = _pickled(path, 2)
+    except Exception:  # noqa: BLE001 - a broken file, which whoever asks has an error for
+        return 0
+    return start[1] if start[:1] == pickle.PROTO else 0
+
+
+def _pickled(path: Path, most: int) -> bytes:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
             with archive.open(name) as file:
                 # What a stranger packed may be without end.
-                return _load(BytesIO(file.read(_LONGEST)))
+                return file.read(most)
+    with path.open("rb") as old:
+        return old.read(most)
+
+
+def _content(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        return _load(BytesIO(_pickled(path, _LONGEST)))
     with path.open("rb") as old:
         found = None
         for _ in range(_OLD_PICKLES):
@@ -108,7 +127,7 @@ def _walk(content: Any) -> Iterator[tuple[str, Any]]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        yield key or "the file", value
+        yield key, value
         parts: Any = value.items() if isinstance(value, Mapping) else ()
         if isinstance(value, list | tuple | set | frozenset):
             parts = enumerate(value)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.weights.pickle_inspection import refuse_growth, refuse_packed, refused_part
+from cuvis_ai_core.pipeline.weights.pickle_inspection import pickle_protocol, refuse_growth, refuse_packed, refused_part
 from cuvis_ai_core.pipeline.weights.plain_values import decode, encode
 from cuvis_ai_core.pipeline.weights.stored_arrays import State, Weights, as_tensor, import_torch, is_array, one_line
 
 _METADATA: Final = "metadata"
+_PROTOCOL: Final = 2
+"""The version of pickle that torch writes, and reads by its rules for weights."""
 
 EXTRA_STATE: Final = "_extra_state"
 """The key, or the end of one, under which torch keeps what `get_extra_state` returns."""
@@ -49,10 +51,17 @@ def load_torch(path: Path) -> Any:
     except OSError as error:
         raise PipelineError(f"Weights '{path}' cannot be read: {error.strerror or error}.", path=path) from error
     except Exception as error:  # torch has no type of its own for a broken file
-        problem = "the file is damaged, or none of torch"
+        problem, hint = "the file is damaged, or none of torch", None
         if "Unsupported" in str(error) or "weights_only" in str(error):
-            problem = f"the file holds {refused_part(path) or 'other objects than weights'}, which may run code"
-        raise PipelineError(f"Weights '{path}' cannot be read: {problem}.", path=path) from error
+            part, protocol = refused_part(path), pickle_protocol(path)
+            problem = f"the file holds {part or 'other objects than weights'}, which may run code"
+            if part is None and protocol > _PROTOCOL:
+                problem = f"it is written in version {protocol} of pickle, and torch reads weights of {_PROTOCOL} alone"
+            hint = (
+                "Where you trust who made it, read it with torch.load(..., weights_only=False) in a program of your "
+                "own, and save the weights alone: torch.save({'state_dict': {node: {key: tensor}}}, 'weights.pt')."
+            )
+        raise PipelineError(f"Weights '{path}' cannot be read: {problem}.", hint=hint, path=path) from error
     return content
 
 
@@ -87,20 +96,59 @@ def read_checkpoint(path: Path, nodes: Collection[str]) -> State:
         nodes: Names of the nodes; what stands before one in a key is left away.
 
     Raises:
-        PipelineError: The file cannot be read by torch's rules for weights, or holds no weights of these nodes.
+        PipelineError: The file cannot be read by torch's rules for weights, or holds no weights of these nodes, or
+            two of one that differ.
         MissingExtraError: torch is not installed.
     """
     content = load_torch(path)
     flat = content.get("state_dict") if isinstance(content, Mapping) else None
-    state: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, value in flat.items() if isinstance(flat, Mapping) else ():
         parts = str(name).split(".")
         at = next((at for at, part in enumerate(parts[:-1]) if part in nodes), None)
         if at is not None:
-            state.setdefault(parts[at], {})[".".join(parts[at + 1 :])] = _decoded(path, str(name), value)
-    if not state:
+            of_node = found.setdefault(parts[at], {})
+            before, key = ".".join(parts[:at]), ".".join(parts[at + 1 :])
+            of_node.setdefault(before, {})[key] = _decoded(path, str(name), value)
+    if not found:
         raise PipelineError(f"The checkpoint '{path}' holds no weights of this pipeline's nodes.", path=path)
-    return state
+    return {node: _nearest_to_the_top(path, node, states) for node, states in found.items()}
+
+
+def _nearest_to_the_top(path: Path, node: str, states: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the state of a node, of which a checkpoint may hold several, as of a moving average of its weights.
+
+    Args:
+        path: The file.
+        node: The node.
+        states: Each state by what stands before the node's name in its keys.
+
+    Raises:
+        PipelineError: Two are as near, and differ.
+    """
+    depth = {before: before.count(".") + bool(before) for before in states}
+    nearest = [before for before in states if depth[before] == min(depth.values())]
+    for other in nearest[1:]:
+        if not _same(states[nearest[0]], states[other]):
+            raise PipelineError(
+                f"The checkpoint '{path}' holds two states of node '{node}', and they differ: "
+                f"'{nearest[0]}.{node}...' and '{other}.{node}...'.",
+                hint="Save the one that is meant: torch.save({'state_dict': {node: {key: tensor}}}, 'weights.pt').",
+                path=path,
+            )
+    return states[nearest[0]]
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    torch = import_torch("A checkpoint is a file of torch")
+
+    def equal(left: Any, right: Any) -> bool:
+        if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+            # The first: NaN equals nothing.
+            return left.data_ptr() == right.data_ptr() or bool(torch.equal(left, right))
+        return bool(left == right)
+
+    return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
 
 
 def epoch_of_checkpoint(path: Path) -> int:
