@@ -119,6 +119,11 @@ class Script:
     def close(self) -> None:
         """End all of them."""
         self._ready.clear()
+        self._running.clear()
+
+    def has_ended(self) -> bool:
+        """Tell whether no worker runs any more."""
+        return not self._running
 
 
 Run = Callable[..., Report]
@@ -144,7 +149,10 @@ def run(tmp_path: Path, output: Path) -> Run:
                 cube.write_bytes(b"x")
             units.append(Unit(str(cube), name))
         job = job or Job(str(tmp_path / "pipeline.yaml"))
-        return Driver(job, units, output, script, Limits(**limits)).run()
+        try:
+            return Driver(job, units, output, script, Limits(**limits)).run()
+        finally:
+            assert script.has_ended()
 
     return call
 
