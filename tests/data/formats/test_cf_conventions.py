@@ -146,6 +146,9 @@ def test_limits_that_no_value_can_have(
         ({"g__grid": (0, {"crs_wkt": "W"})}, {"grid_mapping": "grid: y x"}, "W", None),
         ({"grid": (0, {"crs_wkt": "W"}), "g__grid": (0, {"crs_wkt": "own"})}, {"grid_mapping": "grid"}, "own", None),
         ({"crs": (0, {"crs_wkt": "W"})}, {}, "W", None),
+        ({"grid": (0, {"crs_wkt": "W"})}, {"grid_mapping": "/grid"}, "W", None),
+        ({"utm": (0, {"spatial_ref": "W", "GeoTransform": "1 2 3 4 5 6"})}, {}, "W", (2, 3, 1, 5, 6, 4)),
+        ({"utm": (0, {"spatial_ref": "W"}), "other": (0, {"crs_wkt": "V"})}, {}, None, None),
         ({}, {"_CRS": {"wkt": "W"}}, "W", None),
         ({}, {"_CRS": {"url": "W"}}, None, None),
         ({"g__x": [0, 2, 4], "g__y": [9.0, 6.0]}, {}, None, (2, 0, -1, 0, -3, 10.5)),
@@ -168,7 +171,10 @@ def test_limits_that_no_value_can_have(
 def test_where_an_image_lies(
     variables: dict[str, Any], attrs: dict[str, Any], crs: str | None, transform: tuple[float, ...] | None
 ) -> None:
-    """By the transform of GDAL, the middles of pixels on an even grid, or what NEON writes; in its group first."""
+    """By the transform of GDAL, the middles of pixels on an even grid, or what NEON writes; in its group first.
+
+    An image that names no system, as after a computation with xarray, has the one that is in the file.
+    """
     cube = Variable("g/cube", CUBE, ("y", "x", "band"), attrs)
     assert place_of(cube, (0, 1, 2), _variables(**variables)) == (crs, transform)
 

@@ -212,6 +212,25 @@ def test_pace(tmp_path: Path) -> None:
     np.testing.assert_allclose(cube.wavelengths, NM)
 
 
+def test_pace_of_level_1(tmp_path: Path) -> None:
+    """Each part of the sensor has an array, its channels first, and a list of its own."""
+    path = tmp_path / "PACE_OCI.20240401T000000.L1B.V3.nc"
+    values = {"blue": np.arange(48.0).reshape(4, 3, 4), "red": np.arange(60.0).reshape(5, 3, 4)}
+    with netcdf4.Dataset(path, "w") as file:
+        for dim, size in (("scans", 3), ("pixels", 4), ("blue_bands", 4), ("red_bands", 5)):
+            file.createDimension(dim, size)
+        bands = file.createGroup("sensor_band_parameters")
+        for part, each in values.items():
+            axes = (f"{part}_bands", "scans", "pixels")
+            file.createVariable(f"observation_data/rhot_{part}", "f4", axes)[:] = each
+            bands.createVariable(f"{part}_wavelength", "f4", axes[:1])[:] = 300 + 100 * np.arange(len(each))
+    for part, each in values.items():
+        cube = read_cube(f"{path}::rhot_{part}", READERS)
+        np.testing.assert_array_equal(cube.data, each.transpose(1, 2, 0))
+        assert cube.wavelengths is not None
+        np.testing.assert_array_equal(cube.wavelengths, 300 + 100 * np.arange(len(each)))
+
+
 def test_a_system_without_wkt_is_said(tmp_path: Path) -> None:
     """CF describes a system by numbers, too: which it is is not known then, and it is not left out in silence."""
     h5py = pytest.importorskip("h5py")

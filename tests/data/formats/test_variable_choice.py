@@ -90,6 +90,8 @@ def test_names_order_axes(order: tuple[int, ...], named: tuple[str, ...]) -> Non
     ("dims", "options", "lengths", "axes"),
     [
         (("band", "", ""), {}, [], (1, 2, 0)),
+        (("blue_bands", "scans", "pixels"), {}, [], (1, 2, 0)),
+        (("", "x", "y"), {}, [3], (2, 1, 0)),
         (("band", "x", ""), {}, [], (2, 1, 0)),
         (("band", "", "y"), {}, [], (2, 1, 0)),
         (("band", "y", ""), {}, [], (1, 2, 0)),
@@ -111,6 +113,13 @@ def test_what_tells_axes_without_names(
     remarks: list[str] = []
     assert axes_of(_variable("a", 2, 3, 4, dims=dims, **options), lengths, remarks) == axes
     assert remarks == []
+
+
+def test_two_names_leave_the_channel() -> None:
+    """An axis whose name nobody knows is the channel beside height and width, which is said."""
+    remarks: list[str] = []
+    assert axes_of(_variable("a", 2, 3, 4, dims=("date", "y", "x")), [3], remarks) == (1, 2, 0)
+    assert remarks == ["The axis 'date' of 'a' was taken for the channel: the others have names."]
 
 
 @pytest.mark.parametrize("lengths", [[], [5], [4]])

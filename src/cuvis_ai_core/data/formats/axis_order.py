@@ -14,7 +14,7 @@ _KINDS: Final = {
         r"x|nx|xc|col(umn)?s?|lon|longitude|easting|width|a?cross_?track|across_track|samples?|pixels(_per_line)?"
     ),
     "channel": re.compile(
-        r"(n|number_of_)?(bands?|channels?)|wavelengths?(_\w+)?|wl|wvl|lambda|waves?|spectral|spectrum|c|b"
+        r"(n|\w+_)?(bands?|channels?)|wavelengths?(_\w+)?|wl|wvl|lambda|waves?|spectral|spectrum|c|b"
     ),
 }
 """How an axis is named, in small letters."""
@@ -39,6 +39,10 @@ def axes_of(variable: Variable, list_lengths: Sequence[int], remarks: list[str])
     if stated is not None and not variable.usual:
         return axes[stated[0]], axes[stated[1]], axes[stated[2]]
     channel = kinds.get("channel", _by_length(variable.shape, axes, list_lengths))
+    if {"height", "width"} <= kinds.keys():
+        channel = next(axis for axis in axes if axis not in {kinds["height"], kinds["width"]})
+        if name := variable.dims[channel]:
+            remarks.append(f"The axis '{name}' of '{variable.name}' was taken for the channel: the others have names.")
     if channel is None:
         if not variable.usual:
             remarks.append(f"The axes of '{variable.name}' have no names; they were taken for height, width, channel.")

@@ -33,6 +33,9 @@ _UNITS: Final = ("wavelength_units", "wavelengths_units", "wavelength_unit", "un
 _IN_NAME: Final = re.compile(r"(.+)_(nm|nanomet\w+|um|micromet\w+|microns?)")
 """A name that ends in a unit."""
 
+_OF_SOME: Final = re.compile(r"\w+_wavelengths?")
+"""A list of the bands of one part of a sensor, beside others: `red_wavelength`."""
+
 _LEAST: Final = 250.0
 """Smaller coordinates without a unit may count bands."""
 
@@ -131,6 +134,10 @@ def _of_axis(cube: Variable, axis: int, variables: Variables) -> Listed | None:
             if labels is not None:
                 return Listed(*labels)
     dim = cube.dims[axis]
+    for each in variables.values() if dim else ():
+        name = _plain(each.name.rpartition("/")[2])
+        if each.dims == (dim,) and _OF_SOME.fullmatch(name) and _is_list(each) and (listed := _values(each)):
+            return Listed(listed.values, listed.unit or _unit(each.attrs))
     variable = next((variables[path] for path in (f"{cube.folder}/{dim}".strip("/"), dim) if path in variables), None)
     if variable is None or not _is_list(variable) or (found := _values(variable)) is None:
         return None

@@ -240,10 +240,12 @@ def moment(text: str) -> datetime:
 
 def _grid(cube: Variable, variables: Variables) -> Mapping[str, Any]:
     name = str(cube.attrs.get("grid_mapping", "spatial_ref")).partition(":")[0].strip()
-    for path in (f"{cube.folder}/{name}".strip("/"), name, "crs"):
+    for path in (f"{cube.folder}/{name}".strip("/"), name.strip("/"), "crs"):  # it may be named from the root on
         if path in variables:
             return variables[path].attrs
-    return {}
+    # What xarray has computed has lost the name; the system is still in the file.
+    stated = [each.attrs for each in variables.values() if any(each.attrs.get(key) for key in _WKT)]
+    return stated[0] if len(stated) == 1 else {}
 
 
 def _of_gdal(cube: Variable) -> str | None:
