@@ -17,7 +17,7 @@ from cuvis_ai_core.errors import CubeError
 
 CACHE_VARIABLE: Final = "CUVIS_CUBES_DIR"
 _CACHE: Final = Path("~/.cuvis_cubes")
-_ENMAP: Final = re.compile(r"(?i)-SPECTRAL_IMAGE[_A-Z]*\.\w+$")
+_PRODUCT: Final = re.compile(r"(?i)-SPECTRAL_IMAGE[_A-Z]*\.\w+$")
 _STATE: Final = ("size", "mtime", "modified", "LastModified", "last_modified", "ETag", "etag", "updated", "generation")
 """What file systems call that which changes with a file."""
 
@@ -36,7 +36,7 @@ def fetched(url: str) -> Path:
     """Return the copy of a file, or of the folder of a Zarr store, with the files that belong to it beside it.
 
     A copy is used as long as the file at the address has the same size, time and tag. ENVI headers come with their data
-    files and the other way round, EnMAP images with their metadata.
+    files and the other way round, images of EnMAP and DESIS with their metadata.
 
     Args:
         url: An address that fsspec knows.
@@ -166,5 +166,5 @@ def _companions(name: str) -> Iterator[str]:
         yield from (stem, *(stem + each for each in DATA_SUFFIXES))
     elif dot + suffix.lower() in DATA_SUFFIXES:
         yield from (name + ENVI, stem + ENVI)
-    if _ENMAP.search(name):
-        yield _ENMAP.sub("-METADATA.XML", name)
+    if _PRODUCT.search(name):
+        yield from (_PRODUCT.sub(f"-METADATA.{end}", name) for end in ("XML", "xml"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cuvis_ai_core.data.formats.envi.map_and_time_fields import system_of, transform_of
+from cuvis_ai_core.data.formats.envi.map_and_time_fields import in_map_info, system_of, transform_of
 from cuvis_ai_core.data.formats.ground_control_points import as_envi, points_of
 from cuvis_ai_core.pages.colour_maps import class_colours
 from cuvis_ai_core.results.array_storage import RawPlace
@@ -92,29 +92,45 @@ def _place(cube: "Cube") -> dict[str, str]:
     """Return where and when the cube was taken, as its header has it, or made of what its reader found."""
     fields = {name: _braced(_text(cube.metadata[name])) for name in _KEPT if name in cube.metadata}
     if "map info" not in fields and cube.transform is not None:
-        fields |= _map_info(cube.transform)
+        fields |= _map_info(cube.transform, cube.crs)
     if "geo points" not in fields and (points := points_of(cube)) and (text := as_envi(points)):
         fields["geo points"] = _braced(text)
-    known = system_of(_text(cube.metadata.get("map info", "")))  # which programs know by the map info
+    known = system_of(_text(fields.get("map info", "")))  # which programs know by the map info
     if "coordinate system string" not in fields and cube.crs is not None and cube.crs != known:
-        fields["coordinate system string"] = _braced(cube.crs)
+        fields["coordinate system string"] = _braced(_wkt(cube.crs))
     if "acquisition time" not in fields and cube.acquired is not None:
         fields["acquisition time"] = cube.acquired.isoformat()
     return fields
 
 
-def _map_info(transform: tuple[float, ...]) -> dict[str, str]:
+def _map_info(transform: tuple[float, ...], crs: str | None) -> dict[str, str]:
     """Return a transform as `map info`, turned where it is; one that is neither stands there by itself."""
     a, b, x, d, e, y = transform[:6]
+    begin, end = in_map_info(crs)
     if b == d == 0:
         # Pixel 1, 1 of ENVI is the outer corner of the first pixel, and the height of a pixel is positive downwards.
-        return {"map info": _braced(f"Arbitrary, 1, 1, {x!r}, {y!r}, {a!r}, {-e!r}")}
+        return {"map info": _braced(f"{begin}, 1, 1, {x!r}, {y!r}, {a!r}, {-e!r}{end}")}
     turn, width, height = atan2(b, a), hypot(a, b), hypot(d, e)
-    text = f"Arbitrary, 1, 1, {x!r}, {y!r}, {width!r}, {height!r}, rotation={degrees(turn)!r}"
+    text = f"{begin}, 1, 1, {x!r}, {y!r}, {width!r}, {height!r}{end}, rotation={degrees(turn)!r}"
     if np.allclose(transform_of(text), transform[:6], rtol=0, atol=_EXACT * max(width, height)):
         return {"map info": _braced(text)}
     # no program of its own reads it, but it is not lost
     return {"affine transform": _braced(", ".join(map(repr, transform[:6])))}
+
+
+def _wkt(crs: str) -> str:
+    """Return a system as WKT, the only text for it that other programs know; a name as it is where nothing knows it."""
+    if "[" in crs:
+        return crs
+    try:
+        from rasterio.crs import CRS
+        from rasterio.errors import CRSError
+    except ImportError:
+        return crs
+    try:
+        return str(CRS.from_user_input(crs).to_wkt())
+    except CRSError:
+        return crs
 
 
 def _classes(names: Mapping[int, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""GeoTIFF as rasterio, GDAL's users and the processor of EnMAP write it."""
+"""GeoTIFF as rasterio, GDAL's users and the processors of EnMAP and DESIS write it."""
 
 import warnings
 from datetime import UTC, datetime
@@ -183,6 +183,39 @@ def test_enmap_broken_metadata(tmp_path: Path, change: Any, says: str) -> None:
     with pytest.raises(CubeError, match=says) as error:
         read_cube(image, READERS)
     assert error.value.path == file
+
+
+@pytest.mark.parametrize("level", ["L1B", "L2A"])
+def test_desis(tmp_path: Path, level: str) -> None:
+    """Its metadata have names of their own, and a gain and an offset for each band; of level 1 it has no place."""
+    name = f"DESIS-HSI-{level}-DT0483531728_002-20200727T162222-V0220"
+    bands = "".join(
+        f"""<band><bandNumber>{band}</bandNumber><wavelengthCenterOfBand>{nm}</wavelengthCenterOfBand>
+        <wavelengthWidthOfBand>3.{band}</wavelengthWidthOfBand><response>0.1,1,0.1</response>
+        <gainOfBand>0.0{band}</gainOfBand><offsetOfBand>-{band}</offsetOfBand></band>"""
+        for band, nm in enumerate(NM, 1)
+    )
+    (tmp_path / f"{name}-METADATA.xml").write_text(
+        f"""<hsi_doc><metadata/><base><temporalCoverage><startTime>2020-07-27T16:22:22.1Z</startTime></temporalCoverage>
+        </base><specific><interiorOrientation><band><bandNumber>1</bandNumber></band></interiorOrientation>
+        <backgroundValue>-32768</backgroundValue>
+        <bandCharacterisation>{bands}</bandCharacterisation></specific></hsi_doc>"""
+    )
+    data = DATA.copy()
+    data[0] = -32768
+    options = {} if level == "L2A" else {"crs": None, "transform": None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cube = read_cube(_write(tmp_path / f"{name}-SPECTRAL_IMAGE.tif", data, interleave="pixel", **options), READERS)
+    expected = data * [0.01, 0.02, 0.03, 0.04] - [1.0, 2, 3, 4]
+    expected[0] = np.nan
+    np.testing.assert_allclose(cube.data, expected, rtol=1e-6, atol=1e-6)
+    assert cube.wavelengths is not None
+    np.testing.assert_allclose(cube.wavelengths, NM)
+    assert cube.fwhm is not None
+    np.testing.assert_allclose(cube.fwhm, [3.1, 3.2, 3.3, 3.4])
+    assert cube.acquired == datetime(2020, 7, 27, 16, 22, 22, 100000, UTC)
+    assert (cube.transform is None) == (level == "L1B")
 
 
 def test_enmap_misfit(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core.data import Cube
+from cuvis_ai_core.data import Cube, read_cube
 from cuvis_ai_core.data.formats.ground_control_points import points_of
 from cuvis_ai_core.results.cube_run import Run
 
@@ -158,3 +158,16 @@ def test_a_plane_needs_three_points(known: int, found: int | None) -> None:
     cube = Cube(np.ones((2, 2, 1)), metadata={"latitude": latitude, "longitude": np.ones((2, 2))})
     points = points_of(cube)
     assert (None if points is None else len(points.rows)) == found
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32601", "EPSG:32633", "EPSG:32760", "EPSG:4326", "EPSG:3035", "OGC:CRS84"])
+def test_systems_with_a_name_are_known_in_envi(crs: str, tmp_path: Path) -> None:
+    """A cube may have the name of its system alone, which no program finds in an ENVI header."""
+    transform = (0.01, 0.0, 9.0, 0.0, -0.01, 50.0)
+    np.savez(tmp_path / "scene.npz", cube=VALUES.transpose(1, 2, 0), crs=crs, transform=np.array(transform))
+    run(tmp_path / "scene.npz", "envi", tmp_path / "out")
+    with opened(tmp_path / "out" / "envi" / "n.cube.img") as result:
+        assert result.crs == rasterio.crs.CRS.from_user_input(crs)
+        assert tuple(result.transform)[:6] == pytest.approx(transform)
+    known = read_cube(tmp_path / "out" / "envi" / "n.cube.hdr", NodeRegistry(discover=False).cube_readers()).crs
+    assert rasterio.crs.CRS.from_user_input(known) == rasterio.crs.CRS.from_user_input(crs)

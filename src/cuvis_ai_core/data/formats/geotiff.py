@@ -1,4 +1,4 @@
-"""Cubes in GeoTIFF, and in what else GDAL opens with pixels in one file, by rasterio; of EnMAP with its metadata."""
+"""Cubes in GeoTIFF, and in what else GDAL opens with pixels in one file; of EnMAP and DESIS with their metadata."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_wavelengths import FWHM, GOOD, WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.cf_conventions import acquired_of
-from cuvis_ai_core.data.formats.enmap import Product, read_product
+from cuvis_ai_core.data.formats.dlr_metadata import Product, read_product
 from cuvis_ai_core.data.formats.ground_control_points import CONTROL_POINTS, POINTS_CRS
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.refused_companions import refuse_companions
@@ -112,8 +112,8 @@ def read_raster(path: Path, array: str | None = None) -> Cube:
     """Read a raster file: its bands are the channels.
 
     No data, masks (a band of transparency is one), scale and offset are those of the file. Wavelengths and widths are
-    those of ENVI or of GDAL's domain IMAGERY in its metadata, or lengths in the descriptions of its bands; of an EnMAP
-    product those of its XML file, with its gains and offsets.
+    those of ENVI or of GDAL's domain IMAGERY in its metadata, or lengths in the descriptions of its bands; of a product
+    of EnMAP or DESIS those of its XML file, with its gains and offsets.
 
     Args:
         path: The file.
@@ -186,7 +186,9 @@ def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meanin
     changed = [not (gain == 1).all(), not (offset == 0).all()]
     if any(changed):
         remarks.append("Scale and offset of the bands were applied, as the file has them.")
-    return Meaning(gain if changed[0] else None, offset if changed[1] else None)
+    # Where the file names a value itself, GDAL masks it.
+    missing = product.missing if product is not None and raster.nodata is None else ()
+    return Meaning(gain if changed[0] else None, offset if changed[1] else None, missing)
 
 
 def _tags(raster: Any) -> dict[str, Any]:

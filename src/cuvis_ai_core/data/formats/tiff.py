@@ -13,6 +13,7 @@ import numpy as np
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_wavelengths import WAVELENGTHS, Listed, attribute_lists
+from cuvis_ai_core.data.formats.dlr_metadata import is_product
 from cuvis_ai_core.data.formats.geotiff import read_raster
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.refused_companions import beside
@@ -38,7 +39,7 @@ _NONE: Final = Listed(np.empty(0), "")
 
 
 def read_tiff(path: Path, array: str | None = None) -> Cube:
-    """Read a TIFF file: by rasterio where it has tags of GeoTIFF or GDAL, else as a stack of pages by tifffile.
+    """Read a TIFF file: by rasterio where it has tags of GeoTIFF or GDAL, or is of EnMAP or DESIS, else as a stack.
 
     In a stack the one axis that is neither rows nor columns is the channel: pages, samples (planar or together), the
     channels of ImageJ or OME. Wavelengths are those of OME (`EmissionWavelength`), a list in a description in JSON, or
@@ -55,7 +56,9 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
     tifffile = library("tifffile", "tiff", path)
     # NDTiff has a list of files beside it that may lie anywhere: of such a file its own pages are read.
     with readable(path, "a TIFF file"), tifffile.TiffFile(path, is_ndtiff=False) as file:
-        if any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome):
+        placed = any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome)
+        # Of level 1 an image of a satellite has no place, and its metadata beside it all the same.
+        if placed or is_product(path):
             return read_raster(path, array)
         _refuse_elsewhere(path, file)
         chosen = _chosen(path, file, array)

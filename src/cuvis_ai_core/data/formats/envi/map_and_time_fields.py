@@ -45,6 +45,15 @@ def system_of(map_info: str) -> str:
     return f"EPSG:{327 if parts[_ZONE + 1].startswith('s') else 326}{int(zone):02}"
 
 
+def in_map_info(crs: str | None) -> tuple[str, str]:
+    """Return how `map info` begins and ends for a system that `system_of` names; for others it is an arbitrary one."""
+    if crs == "EPSG:4326":
+        return "Geographic Lat/Lon", ", WGS-84, units=Degrees"
+    if found := re.fullmatch(r"EPSG:32([67])(0[1-9]|[1-5]\d|60)", crs or ""):
+        return "UTM", f", {int(found[2])}, {'North' if found[1] == '6' else 'South'}, WGS-84, units=Meters"
+    return "Arbitrary", ""
+
+
 def _transform(header: EnviHeader) -> tuple[float, ...] | None:
     text = header.text("map info")
     try:
