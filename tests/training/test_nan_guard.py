@@ -287,6 +287,63 @@ def test_a_checkpoint_that_is_written_again(
     assert trainer.evaluate(batches(4)) == pytest.approx(whole.evaluate(batches(4)))
 
 
+@pytest.mark.parametrize("filename", [None, "best"])
+def test_a_best_epoch_in_memory_outlives_the_process(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, filename: str | None
+) -> None:
+    """One that found no room goes along with where to go on from; no older file of its name passes for it."""
+    import pytorch_lightning
+
+    best = {"max_epochs": 2, "callbacks": {"checkpoint": {"monitor": "val_loss", "filename": filename}}}
+    whole = make_trainer(**best)
+    first, second = (row["val_loss"] for row in whole.fit(batches(0, 1), batches(4)))
+    assert second < first
+    save = pytorch_lightning.Trainer.save_checkpoint
+
+    def full_in_the_second(self: Any, path: Any, *arguments: Any, **options: Any) -> None:
+        if self.current_epoch == 1 and "checkpoints" in str(path):
+            raise OSError(28, "No space left on device")
+        save(self, path, *arguments, **options)
+
+    monkeypatch.setattr(pytorch_lightning.Trainer, "save_checkpoint", full_in_the_second)
+    folder = tmp_path / "run"
+    make_trainer(**best).fit(batches(0, 1), batches(4), folder=folder)
+    assert not list((folder / "checkpoints").iterdir())
+    again = make_trainer(**best)
+    again.fit(batches(0, 1), batches(4), folder=folder)
+    assert again.evaluate(batches(4)) == pytest.approx(whole.evaluate(batches(4)))
+
+
+def test_a_file_of_another_epoch_is_not_the_best_one(make_trainer: Make, batches: Make, tmp_path: Path) -> None:
+    """Where the epochs share a name, what lies there is asked from which one it is."""
+    best = {"max_epochs": 1, "callbacks": {"checkpoint": {"monitor": "val_loss", "filename": "best"}}}
+    for epochs in (1, 2):
+        make_trainer(**best | {"max_epochs": epochs}).fit(batches(0, 1), batches(4), folder=tmp_path / str(epochs))
+    file = Path("checkpoints", "best.ckpt")
+    (tmp_path / "1" / file).replace(tmp_path / "2" / file)
+    with pytest.raises(TrainingError, match=r"best\.ckpt', is of another one: it was written after step 1, .* step 2"):
+        make_trainer(**best | {"max_epochs": 2}).fit(batches(0, 1), batches(4), folder=tmp_path / "2")
+
+
+def test_half_an_epoch_takes_the_name_of_no_best_one(make_trainer: Make, batches: Make, tmp_path: Path) -> None:
+    """With `save_on_exception` it has another one; whoever goes on ends with the best epoch."""
+    checkpoint = {"monitor": "val_loss", "mode": "max", "filename": "best", "save_on_exception": True}
+    best = {"callbacks": {"checkpoint": checkpoint}}
+    whole = make_trainer(**best)
+    whole.fit(batches(0, 1), batches(4))
+
+    def stop(row: Any) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(**best).fit(batches(0, 1), batches(4), folder=tmp_path, observer=stop)
+    assert {file.stem for file in (tmp_path / "checkpoints").iterdir()} == {"best", "best-interrupted"}
+    again = make_trainer(**best)
+    again.fit(batches(0, 1), batches(4), folder=tmp_path)
+    assert again.evaluate(batches(4)) == pytest.approx(whole.evaluate(batches(4)))
+
+
 @pytest.mark.parametrize(
     ("config", "val", "says"),
     [

@@ -16,6 +16,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from cuvis_ai_core.errors import CuvisError, TrainingError, TrainRunError
+from cuvis_ai_core.pipeline.weights.plain_values import decode
+from cuvis_ai_core.pipeline.weights.torch_file import for_torch
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.monitored_metric import direction
 from cuvis_ai_core.training.resume_checkpoint import refused
@@ -42,6 +44,18 @@ class Best(ModelCheckpoint):
         mode = direction(config.monitor, config.mode) if config.monitor else "min"
         super().__init__(dirpath=folder / (config.dirpath or _CHECKPOINTS), mode=mode, **arguments)
         self._unwritten: dict[str, Mapping[str, Any]] = {}
+        self._best_step: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes into a checkpoint: which epoch is the best, and its weights where they found no room."""
+        unwritten = {path: _encoded(state) for path, state in self._unwritten.items()}
+        return {**super().state_dict(), "best_step": self._best_step, "unwritten": unwritten}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds."""
+        super().load_state_dict(state_dict)
+        self._best_step = state_dict.get("best_step")
+        self._unwritten = {path: decode(state) for path, state in state_dict.get("unwritten", {}).items()}
 
     def format_checkpoint_name(self, *arguments: Any, **options: Any) -> str:
         """Return the path of a checkpoint, which is below the folder whatever the name of a metric makes of it.
@@ -78,14 +92,18 @@ class Best(ModelCheckpoint):
         return str(filepath) in self._unwritten or super().file_exists(filepath, trainer)
 
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        if trainer.interrupted and filepath in self.best_k_models:
+            # With `save_on_exception`, for which Lightning counts no names: half an epoch is none of the best.
+            filepath = str(Path(filepath).with_stem(f"{Path(filepath).stem}-interrupted"))
+        is_best = filepath == self.best_model_path
+        if is_best:
+            # Before a checkpoint is written, which says so; and also where the name is the same: what is in memory is
+            # another epoch.
+            self._best_step, self._unwritten = trainer.global_step, {}
         try:
             super()._save_checkpoint(trainer, filepath)
-            # Also where the name is the same: what is in memory is another epoch.
-            if filepath == self.best_model_path:
-                self._unwritten = {}
         # A training of hours must not end because one checkpoint found no room.
         except (OSError, RuntimeError, CuvisError) as error:  # torch has no type of its own for a full disk
-            is_best = filepath == self.best_model_path
             kept = " and is kept in memory" if is_best else ""
             logger.warning("the checkpoint of epoch %d cannot be written%s: %s", trainer.current_epoch + 1, kept, error)
             # Not the last one, or the second best: it would take the place of what the training ends with.
@@ -112,6 +130,8 @@ class Best(ModelCheckpoint):
                 hint="Monitor something else, or leave callbacks.checkpoint.monitor away.",
             )
         if self.best_model_path in self._unwritten:
+            # What has this name is another epoch, which would pass for the best one among the results.
+            Path(self.best_model_path).unlink(missing_ok=True)
             return self._unwritten[self.best_model_path]
         try:
             # By torch's rules for weights: in a folder of results anybody may have put another file.
@@ -123,5 +143,18 @@ class Best(ModelCheckpoint):
                 f"The checkpoint of the best epoch, '{self.best_model_path}', cannot be read: {error}",
                 hint="Train on without callbacks.checkpoint.monitor, or in another output_dir.",
             ) from error
+        # Epochs may share the name of a file, and whoever was killed goes on from before the last one was written.
+        if self._best_step is not None and content["global_step"] != self._best_step:
+            raise TrainingError(
+                f"The checkpoint of the best epoch, '{self.best_model_path}', is of another one: it was written after "
+                f"step {content['global_step']}, the best epoch ended with step {self._best_step}.",
+                hint="Train on without callbacks.checkpoint.monitor, or in another output_dir; without a "
+                "callbacks.checkpoint.filename each epoch has a file of its own.",
+            )
         state: Mapping[str, Any] = content["state_dict"]
         return state
+
+
+def _encoded(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of all nodes as a checkpoint holds it."""
+    return {name: for_torch(*name.split(".", 1), value) for name, value in state.items()}
