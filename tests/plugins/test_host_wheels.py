@@ -4,13 +4,16 @@ import base64
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.installing import host_wheels
 from cuvis_ai_core.plugins.installing.install_request import Choice
 from cuvis_ai_core.plugins.manifest.manifest_schema import LocalPlugin
@@ -97,6 +100,32 @@ def test_a_wheel_has_the_running_code_and_the_needs_of_nodes(host: Path) -> None
     for folder in ("new/wheels", "new/other wheels"):
         again = host_wheels.write_wheels(host / folder)
         assert [path.read_bytes() for path in again.values()] == written
+
+
+def test_wheels_of_one_content_have_one_place(host: Path, tmp_path: Path) -> None:
+    """Where its path or its time is another, uv unpacks it again; those of other code go a day after their use."""
+    store = Store(tmp_path / "cache")
+    looked = host_wheels.wheels_in(store, tmp_path / "a", dry=True)
+    assert {path.parent for path in looked.values()} == {tmp_path / "a"}
+    assert not store.root.exists()
+    kept = host_wheels.wheels_in(store, tmp_path / "b")
+    (place,) = {path.parent for path in kept.values()}
+    assert place.parent == store.host_wheels
+    before = {path: path.stat() for path in kept.values()}
+    days_ago = time.time() - 2 * 86_400
+    for name, when in (("old", days_ago), ("new", time.time()), (place.name, days_ago)):
+        (place.parent / name).mkdir(exist_ok=True)
+        os.utime(place.parent / name, (when, when))
+    for dry in (True, False):
+        assert host_wheels.wheels_in(store, tmp_path / "c", dry=dry) == kept
+    assert {path: path.stat() for path in kept.values()} == before
+    assert sorted(path.name for path in place.parent.iterdir()) == sorted([place.name, "new"])
+    # What was altered, or was left half written, is what it should be again.
+    core = kept["cuvis-ai-core"]
+    whole = core.read_bytes()
+    core.write_bytes(b"half")
+    assert host_wheels.wheels_in(store, tmp_path / "d", dry=True)["cuvis-ai-core"] == tmp_path / "d" / core.name
+    assert host_wheels.wheels_in(store, tmp_path / "d")["cuvis-ai-core"].read_bytes() == whole
 
 
 def test_the_hash_changes_with_every_file_of_the_wheels(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

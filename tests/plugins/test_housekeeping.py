@@ -434,6 +434,16 @@ def test_wheels_of_bundles_go_with_everything_only(cache: Path) -> None:
     assert store.wheels is None
 
 
+def test_wheels_of_this_package_go_with_everything_only(cache: Path) -> None:
+    """They are made anew of what is running; a plugin's environment has its own copy."""
+    store = Store(cache)
+    (store.host_wheels / "00").mkdir(parents=True)
+    assert entries(store) == clear(store, "00") == []
+    assert store.host_wheels.is_dir()
+    assert clear(store) == []
+    assert not store.host_wheels.exists()
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Store:
     """Return a cache with three entries of 100 bytes each, used one, two and three hours ago, and wheels of 50."""

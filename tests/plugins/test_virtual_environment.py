@@ -103,7 +103,7 @@ def make(tmp_path: Path, write_files: Callable[[Path, Files], Path], monkeypatch
     answers.clear()
     answers["missing"] = None
     wheels = {name: Path(f"/wheels/{name}.whl") for name in host_wheels.names()}
-    monkeypatch.setattr(host_wheels, "write_wheels", lambda _: wheels)
+    monkeypatch.setattr(host_wheels, "wheels_in", lambda *_, **__: wheels)
 
     def begin(*lines: str, dry: bool = False, project: bool = True, **more: Any) -> EnvironmentInstallation:
         text = "\n".join(['[project]\nname = "Echo_Plugin"', *lines])

@@ -157,4 +157,9 @@ class Best(ModelCheckpoint):
 
 def _encoded(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state of all nodes as a checkpoint holds it."""
-    return {name: for_torch(*name.split(".", 1), value) for name, value in state.items()}
+    encoded: dict[str, Any] = {}
+    for name, value in state.items():
+        # At the first dot: names of nodes have none, keys of states do.
+        node, _, key = name.partition(".")
+        encoded[name] = for_torch(node, key, value)
+    return encoded

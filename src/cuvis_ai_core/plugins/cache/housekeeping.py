@@ -154,6 +154,10 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
         with store.guard(), store.workspace() as work:
             entry.size  # noqa: B018 - read while it is there
             os.replace(entry.path, work / "wheels")
+    if plugin is None and store.host_wheels.is_dir():
+        # Whoever installs from them in this moment has them again with the next try.
+        with store.guard(), store.lock("host-wheels"), store.workspace() as work:
+            os.replace(store.host_wheels, work / "host")
     return [*wheels, *(entry for entry in found if entry not in wheels and _removed(entry))]
 
 

@@ -10,6 +10,7 @@
     ├── .logs/                   last words of worker processes that crashed
     ├── .uses/                   who uses an entry, and since when nobody does (see `entries_in_use`)
     ├── .wheels/<sha256>/        wheels that bundles brought, for lock files that name these hashes
+    ├── .host/<fingerprint>/     wheels of this package, which environments get (see `host_wheels`)
     └── .locks/ .tmp/            one lock per thing being built; work in progress
 
 "The directory exists" proves nothing: an entry counts when its marker is there. The marker is written last, in a
@@ -143,6 +144,11 @@ class Store:
     def carried(self) -> Path:
         """Folder for the wheels that bundles bring, each in one that is called after its hash (see `carried`)."""
         return self.root / ".wheels"
+
+    @property
+    def host_wheels(self) -> Path:
+        """Folder for the wheels of this package that environments get (see `host_wheels`)."""
+        return self.root / ".host"
 
     def target_places(self) -> list[Path]:
         """Return the folders of target directories, of all plugins."""

@@ -5,10 +5,13 @@ does: neither the host's minimum of NumPy nor its tools bind a plugin that has a
 """
 
 import base64
+import filecmp
 import hashlib
 import importlib.util
 import json
+import os
 import platform
+import time
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -16,7 +19,9 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core.plugins.cache.store import long_hash
+from cuvis_ai_core._folder_removal import remove_tree
+from cuvis_ai_core.plugins.cache.entries_in_use import changed
+from cuvis_ai_core.plugins.cache.store import Store, listed, long_hash
 from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ _NEEDED: Final = frozenset({"array-api-compat", "cuvis-ai-hookspecs", "pluggy"})
 """What nodes need beside the schemas; the published names of the registry and the pipeline need no more."""
 
 _LEFT_OUT: Final = ("__pycache__", "example_plugins")
+
+_UNUSED_SECONDS: Final = 86_400.0
+"""How long wheels of other code stay: much longer than an installation from them takes."""
 
 
 def environment_folder(place: Path, declared: "GitPlugin | LocalPlugin", locked: "Choice | None") -> Path:
@@ -54,6 +62,38 @@ def python_version(declared: "GitPlugin | LocalPlugin") -> str:
 def names() -> frozenset[str]:
     """Return the distributions of which there are wheels."""
     return frozenset(_PACKAGES)
+
+
+def wheels_in(store: Store, folder: Path, *, dry: bool = False) -> dict[str, Path]:
+    """Return the wheels by the names of their distributions, in the one place that they have in a plugin cache.
+
+    uv unpacks a wheel into its own cache once for each path and time: one that moved would be unpacked again, for good.
+
+    Args:
+        store: The plugin cache.
+        folder: Where they are written, to be moved or compared.
+        dry: Whether nothing is put into the plugin cache.
+
+    Raises:
+        StoreError: The plugin cache cannot be written.
+        OSError: The folder cannot be written.
+    """
+    written = write_wheels(folder)
+    place = store.host_wheels / fingerprint()
+    kept = {name: place / wheel.name for name, wheel in written.items()}
+    if dry:
+        return kept if all(_same(written[name], kept[name]) for name in kept) else written
+    with store.lock("host-wheels"), store.guard():
+        place.mkdir(parents=True, exist_ok=True)
+        for name, wheel in written.items():
+            # Read: nobody could tell from the outside whether it is the code that runs.
+            if not _same(wheel, kept[name]):
+                os.replace(wheel, kept[name])
+        os.utime(place)  # the folder's time alone: uv looks at those of the files
+        for other in listed(place.parent):
+            if time.time() - changed(other) > _UNUSED_SECONDS:
+                remove_tree(other)
+    return kept
 
 
 def write_wheels(folder: Path) -> dict[str, Path]:
@@ -83,6 +123,10 @@ def edited_folder() -> str:
     if told is None or not json.loads(told).get("dir_info", {}).get("editable"):
         return ""
     return str(_folder("cuvis_ai_core"))
+
+
+def _same(wheel: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(wheel, other, shallow=False)
 
 
 def _folder(package: str) -> Path:

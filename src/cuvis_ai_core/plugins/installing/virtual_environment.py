@@ -131,7 +131,7 @@ class EnvironmentInstallation(Installation[Environment]):
 
     def _hosts(self) -> list[str]:
         """Return this package, and what plugins import of it, as requirements."""
-        wheels = host_wheels.write_wheels(self.uv.folder / "host wheels")
+        wheels = host_wheels.wheels_in(self.store, self.uv.folder / "host wheels", dry=self.uv.dry)
         return [f"{name} @ {path.as_uri()}" for name, path in wheels.items()]
 
     @cached_property
