@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import BundleError, CuvisError, SourceError
 from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
@@ -259,7 +260,7 @@ def test_a_manifest_is_there_once_all_that_it_names_is(bundle: Path, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of files")
 def test_an_unpacking_that_was_killed_is_no_hindrance(bundle: Path, tmp_path: Path, cache: Path) -> None:
-    """Nothing can clear away after it: what is half there does not have the name that it is to have."""
+    """What is half there does not have its name; the next one clears it away, but no living one's."""
     code = """
 import resource, signal, sys
 from pathlib import Path
@@ -275,8 +276,10 @@ with open_bundle(Path(sys.argv[1]), Store(Path(sys.argv[2]))) as opened:
     done = subprocess.run([sys.executable, "-c", code, bundle, cache, out], check=False)
     assert done.returncode == -signal.SIGXFSZ
     assert (out / "mine/pyproject.toml").exists()
-    with open_bundle(bundle, Store(cache)) as opened:
+    assert list(out.glob(".unpacking-*"))
+    with work_folder(out, ".unpacking-") as living, open_bundle(bundle, Store(cache)) as opened:
         assert opened.unpack(out).plugins == ("remote", "local")
+        assert {path.stem for path in out.glob(".*")} == {living.name}
     assert (out / "mine/table.csv").stat().st_size == 2**18
 
 

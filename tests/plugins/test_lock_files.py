@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from cuvis_ai_core.plugins.disk.file_lock import LockFile
+from cuvis_ai_core._file_lock import LockFile
 
 HOLD = """
 import sys
 from pathlib import Path
-from cuvis_ai_core.plugins.disk.file_lock import LockFile
+from cuvis_ai_core._file_lock import LockFile
 lock = LockFile(Path(sys.argv[1]))
 print(lock.take(wait=True), flush=True)
 sys.stdin.read()
@@ -128,7 +128,7 @@ def test_a_killed_process_holds_no_lock(path: Path) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
-from cuvis_ai_core.plugins.disk.file_lock import LockFile
+from cuvis_ai_core._file_lock import LockFile
 lock = LockFile(Path(sys.argv[1]))
 lock.take(wait=True)
 if not os.fork():

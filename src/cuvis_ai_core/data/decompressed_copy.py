@@ -5,17 +5,19 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from cuvis_ai_core._printable_text import shown_size
+from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.errors import CubeError
 
 
 class Unpacked:
     """A file that is made when it is first asked for, and removed when nobody has this object any more.
 
-    It lies where the system keeps temporary files (`TMPDIR`).
+    It lies where the system keeps temporary files (`TMPDIR`); what killed processes left there goes with the next one.
 
     Args:
         source: The packed file, for messages.
@@ -42,6 +44,10 @@ class Unpacked:
             return self._made
 
     def _make(self) -> Path:
+        held = ExitStack()
+        # Also at the end of the interpreter, unlike others here: the file is some gigabytes.
+        weakref.finalize(self, held.close)
+        folder = held.enter_context(work_folder(Path(tempfile.gettempdir()), "cuvis-decompressed-"))
         # Before a byte is written: a full disk harms everybody on the machine.
         free = shutil.disk_usage(tempfile.gettempdir()).free
         if self._size > free:
@@ -51,9 +57,6 @@ class Unpacked:
                 hint="Make room, name another folder in the environment variable TMPDIR, or save it unpacked.",
                 path=self._source,
             )
-        folder = Path(tempfile.mkdtemp(prefix="cuvis-unpacked-"))
-        # Also at the end of the interpreter, unlike others here: the file is some gigabytes.
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         with (folder / "content").open("xb") as target:
             self._unpack(target)
         return folder / "content"

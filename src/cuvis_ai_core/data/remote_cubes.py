@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from cuvis_ai_core._error_location import words_of
 from cuvis_ai_core._redact import redact
+from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI
 from cuvis_ai_core.data.formats.optional_libraries import library
 from cuvis_ai_core.errors import CubeError
@@ -91,8 +91,8 @@ def _copy(system: Any, place: str, target: Path, shown: str) -> None:
     folder, _, name = bare.rpartition("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(system, place, target.parent, shown)
-    with TemporaryDirectory(dir=target.parent, prefix=".") as partial:
-        whole = Path(partial) / "whole"
+    with work_folder(target.parent, ".partial-") as partial:
+        whole = partial / "whole"
         whole.mkdir()
         if name.endswith(_STORE):
             _copy_store(system, place, whole / name, shown)

@@ -4,7 +4,6 @@ What is its own is what lies there with the content that was written: its record
 record that somebody else laid there nor a file that was changed since makes anybody's work ours to remove.
 """
 
-import errno
 import glob
 import hashlib
 import itertools
@@ -24,6 +23,7 @@ from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
+from cuvis_ai_core._file_lock import LOCKLESS
 from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.errors import OutputError
@@ -36,8 +36,6 @@ _CHOOSE: Final = "Choose another folder, with --output-dir or with output_dir in
 _LOCK: Final = "lock"
 _NEW: Final = "new"
 _OLD: Final = "old"
-_LOCKLESS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What file systems say that have no locks."""
 
 _WRITTEN: Final = "written"
 """Key of a record under which the hashes of the files stand that were written with it."""
@@ -246,7 +244,7 @@ class OutputFolder:
         try:
             self._lock.acquire(timeout=1)
         except (OSError, NotImplementedError) as error:
-            if not isinstance(error, Timeout | NotImplementedError) and error.errno not in _LOCKLESS:
+            if not isinstance(error, Timeout | NotImplementedError) and error.errno not in LOCKLESS:
                 raise
 
     def publish(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry
+from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.data import Cubes, read_cube
 from cuvis_ai_core.data.remote_cubes import fetched
 from cuvis_ai_core.errors import CubeError, MissingExtraError
@@ -79,6 +80,18 @@ def test_companions(served: tuple[Path, str, list[str]]) -> None:
     (folder / "a.hdr").write_text(HEADER)
     DATA.tofile(folder / "a.img")
     np.testing.assert_array_equal(read_cube(f"{url}/a.hdr", READERS).data, DATA)
+
+
+def test_what_a_killed_copying_left_goes_with_the_next(cache: Path) -> None:
+    """It may be large, and has no name by which anybody would find it; what is being copied stays."""
+    packed = io.BytesIO()
+    np.save(packed, DATA)
+    fsspec.filesystem("memory").pipe("/left/a.npy", packed.getvalue())
+    cache.mkdir()
+    with work_folder(cache, ".partial-") as living:
+        (cache / ".partial-00" / "whole").mkdir(parents=True)
+        np.testing.assert_array_equal(read_cube("memory://left/a.npy", READERS).data, DATA)
+        assert {path.name for path in cache.glob(".*")} == {living.name, f"{living.name}.lock"}
 
 
 def test_store_in_memory(tmp_path: Path, cache: Path) -> None:

@@ -3,12 +3,12 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.errors import BundleError, LockError
 from cuvis_ai_core.plugins.bundle.commit_proof import check_out, keep_tag
 from cuvis_ai_core.plugins.bundle.local_files import NOT_BUNDLED, files_below
@@ -266,15 +266,15 @@ def _write(files: Mapping[Path, Path], output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         # Half of a file would be in the way of the next unpacking, and so would be one of another name in the folder
-        # of a local plugin: what a killed unpacking leaves lies here.
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=output) as work:
+        # of a local plugin: what a killed unpacking leaves lies here, until the next one.
+        with work_folder(output, ".unpacking-") as work:
             # The manifest comes last: where it is, everything is.
             for target in sorted(files, key=lambda target: (target == output / MANIFEST, target)):
                 if not os.path.lexists(target):
                     place = target
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _copy(files[target], Path(work, "file"))
-                    os.replace(Path(work, "file"), target)
+                    _copy(files[target], work / "file")
+                    os.replace(work / "file", target)
     except OSError as error:
         raise BundleError(f"{place} cannot be written: {error.strerror or error}.", hint=_ELSEWHERE) from error
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +45,6 @@ MARKER: Final = "cuvis-checkout.json"
 
 # A folder's name is two of these and two hashes: 255 bytes are what ext4, NTFS and APFS allow.
 _TAG_BYTES: Final = 120
-
-_HOUR: Final = 3600.0
 
 _README: Final = """\
 This folder is the plugin cache of cuvis-ai-core: checkouts of plugins and what was installed for them.
@@ -188,33 +185,19 @@ class Store:
         Raises:
             StoreError: The cache cannot be written, or the disk got full while the folder was in use.
         """
-        from cuvis_ai_core._folder_removal import remove_tree
-        from cuvis_ai_core.plugins.disk.file_lock import LockFile
+        from cuvis_ai_core._work_folder import work_folder
         from cuvis_ai_core.plugins.disk.full_disk import refuse_full_disk
 
-        with self.guard():
-            self._prepare()
-            self.sweep()
-            # Not by tempfile: its folder is often another file system, and a rename could not be whole.
-            folder = self.root / ".tmp" / os.urandom(6).hex()
-            lock = folder.with_suffix(".lock")
-            # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this
-            # process ends, however it ends.
-            held = LockFile(lock)
-            held.take(wait=True)
-        try:
+        with contextlib.ExitStack() as stack:
             with self.guard():
-                folder.mkdir()
-            yield folder
-        except OSError as error:
-            if not isinstance(error, CuvisError):
-                refuse_full_disk(str(error), folder.parent)
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                remove_tree(folder)
-                lock.unlink(missing_ok=True)
-            held.release()
+                self._prepare()
+                folder = stack.enter_context(work_folder(self.root / ".tmp", ""))
+            try:
+                yield folder
+            except OSError as error:
+                if not isinstance(error, CuvisError):
+                    refuse_full_disk(str(error), folder.parent)
+                raise
 
     @contextlib.contextmanager
     def lock(self, entry: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -229,7 +212,7 @@ class Store:
         """
         import logging
 
-        from cuvis_ai_core.plugins.disk.file_lock import LockFile
+        from cuvis_ai_core._file_lock import LockFile
 
         with self.guard():
             self._prepare()
@@ -263,19 +246,9 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the work in progress of processes that were killed."""
-        from cuvis_ai_core._folder_removal import remove_tree
-        from cuvis_ai_core.plugins.disk.file_lock import LockFile
+        from cuvis_ai_core import _work_folder
 
-        for path in listed(self.root / ".tmp"):
-            folder, lock = path.with_suffix(""), path.with_suffix(".lock")
-            held = LockFile(lock)
-            with contextlib.suppress(OSError):
-                if (path == folder or _is_forgotten(path)) and held.take(wait=False):
-                    try:
-                        remove_tree(folder)
-                        lock.unlink(missing_ok=True)
-                    finally:
-                        held.release()
+        _work_folder.sweep(self.root / ".tmp", "")
 
     def _prepare(self) -> None:
         self.refuse_foreign()
@@ -334,14 +307,6 @@ def listed(folder: Path) -> list[Path]:
     """Return what lies in a folder, sorted; nothing where there is none."""
     # Sorted: the order of a folder differs from one file system to the next.
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_forgotten(lock: Path) -> bool:
-    """Tell whether a lock without a folder was left behind, not just made by somebody about to make the folder."""
-    with contextlib.suppress(OSError):
-        # Between a lock and its folder there are microseconds: an hour errs on the safe side.
-        return not lock.with_suffix("").exists() and time.time() - lock.stat().st_mtime > _HOUR
-    return False
 
 
 def _encode(tag: str) -> str:

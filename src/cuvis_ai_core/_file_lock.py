@@ -20,6 +20,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+LOCKLESS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""How a file system says that it has no locks."""
+
 # Never through a link: in a cache that somebody else could write, it would have any file made.
 _OPEN: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 _RIGHTS: Final = 0o666
