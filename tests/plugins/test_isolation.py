@@ -124,6 +124,24 @@ def imported_by_function():
 def imported_relatively():
     return importlib.import_module(".late", __package__).WHO
 
+def imported_relatively_by_name():
+    import forms.late
+    found = importlib.import_module(".late", "forms")
+    return found.WHO if found is forms.late else "another module"
+
+def old_names():
+    import pickle, sys, types, forms.late
+    sys.modules["forms.moved"] = forms.late
+    sys.modules["forms.made"] = made = types.ModuleType("forms.made")
+    made.Point = Point
+    from forms.made import Point as first
+    from forms.moved import WHO
+    return WHO if first is pickle.loads(b"cforms.made\\nPoint\\n.") is Point else "another class"
+
+def listed():
+    import pkgutil
+    return VERSION if "forms" in {{module.name for module in pkgutil.iter_modules()}} else "not listed"
+
 def patched():
     from unittest import mock
     with mock.patch("forms.late.WHO", "patched"):
@@ -346,6 +364,20 @@ def test_the_hosts_own_module_of_that_name_stays_its_own(
     two[0].close()
     two[1].close()
     assert forms.WHO == "host"
+
+
+def test_a_module_of_the_host_is_reloaded_beside_a_plugins(
+    two: tuple[NodeRegistry, NodeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a notebook imported while a plugin has that name runs again, and the plugin's stays."""
+    (tmp_path / "forms.py").write_text("WHO, TIMES = 'host', globals().get('TIMES', 0) + 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forms: Any = importlib.import_module("forms")
+    assert (forms.WHO, forms.TIMES) == ("host", 1)
+    again = importlib.reload(forms)
+    assert (again.WHO, forms.TIMES, importlib.reload(again).TIMES) == ("host", 2, 3)
+    assert forms.__loader__.get_filename() == str(tmp_path / "forms.py")
+    assert package(two[0]).plain() == "1"
 
 
 def test_a_module_of_the_host_that_imports_itself_again_stays_what_it_made_of_itself(

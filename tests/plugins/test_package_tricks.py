@@ -111,6 +111,14 @@ TRICKS: dict[str, Files] = {
         """,
         "late.py": "MADE = 'good'",
     },
+    "finds packages by the beginning of their names": {
+        "__init__.py": """
+            import pkgutil
+            found = {each.name: each for each in pkgutil.iter_modules() if each.name.startswith("cuvis_test_")}
+            mine = found["cuvis_test_dep"]
+            VERSION = "good" if mine.ispkg and mine.module_finder.find_spec("cuvis_test_dep") else "not found"
+        """,
+    },
     "extends its path": {
         "__init__.py": """
             import os, pkgutil
@@ -225,6 +233,15 @@ def test_what_a_plugin_uses_of_a_standard_module_is_pickled_as_the_module_itself
 LATE = """\
 class Kind: pass
 
+class Part:
+    top = __name__.split(".")[0]
+
+    def tops(self):
+        try:
+            return {__name__.partition(".")[0], *(__package__.split(".", 1)[0] for _ in range(2))}
+        finally:
+            self.last = __name__.split(".")[-1]
+
 def name_of(kind):
     module = kind.__module__
     return module + "." + kind.__qualname__
@@ -241,6 +258,9 @@ COMPARISONS = {
     "joined in a function": "(lambda kind: {{kind.__module__ + ':': 1}})(late.Kind)['{NAME}.late:'] == 1",
     "joined by way of a variable": "late.name_of(late.Kind) == '{NAME}.late.Kind'",
     "joined of others": "int.__module__ + '.' + int.__name__ == 'builtins.int' and 'a' + '.' + 'b' == 'a.b'",
+    "taken apart": "(__name__.split('.')[0], __package__.split('.', 1)[0]) == ('{NAME}', '{NAME}')",
+    "taken apart below": "late.Part.top == '{NAME}' and late.Part().tops() == {{'{NAME}'}}",
+    "its own version": "importlib.metadata.version(__name__.split('.')[0].replace('_', '-')) == '2.0'",
     "nothing else": "{{'{NAME}': __name__}}['{NAME}'] == __name__ and '{NAME}' == 'x'.replace('x', '{NAME}')",
 }
 
@@ -249,8 +269,12 @@ COMPARISONS = {
 def test_a_private_copy_recognises_itself(
     wheel: MakeWheel, load: LoadUser, host_install: HostInstall, what: str
 ) -> None:
-    """A comparison of `__name__` or `__module__` with a text holds, as of pythran's parser; other texts stay."""
-    code = f"from {NAME} import late\nVERSION = {COMPARISONS[what].format(NAME=NAME)}, __name__"
+    """A comparison of `__name__` or `__module__` with a text holds, as of pythran's parser; other texts stay.
+
+    The first part of a name is the public one: many libraries find their version, logger and data by it.
+    """
+    start = "import importlib.metadata\n"
+    code = f"{start}from {NAME} import late\nVERSION = {COMPARISONS[what].format(NAME=NAME)}, __name__"
     wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code, f"{NAME}/late.py": LATE})
     wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
     host_install("cuvis-test-dep", "1.0")
@@ -259,11 +283,12 @@ def test_a_private_copy_recognises_itself(
     assert name.startswith("cuvis_ai_core.scoped.trick")
 
 
-def test_a_private_copy_that_takes_its_name_apart_sees_the_private_one(
+def test_a_private_copy_that_takes_the_module_of_a_class_apart_sees_the_private_one(
     wheel: MakeWheel, load: LoadUser, host_install: HostInstall
 ) -> None:
     """A limit that the documents name."""
-    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": f"VERSION = __name__.split('.')[0] == '{NAME}'"})
+    code = f"class Kind: pass\nVERSION = Kind.__module__.split('.')[0] == '{NAME}'"
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code})
     wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
     host_install("cuvis-test-dep", "1.0")
     assert load("trick", "cuvis-test-dep==2.0").direct() is False

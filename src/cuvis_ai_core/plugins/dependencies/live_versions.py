@@ -137,6 +137,11 @@ def served(name: str | None = None, *, idle: bool = True) -> dict[str, list[str]
     return targets
 
 
+def served_roots() -> dict[str, str]:
+    """Return the modules that are served, by their full names, each with the folder that it lies in."""
+    return _roots.copy()  # in one step: asked without the lock, by any thread
+
+
 def replaced(name: str | None = None) -> dict[str, list[str]]:
     """Return the names of dependencies in whose place another build of them is live, by the directory that has them.
 

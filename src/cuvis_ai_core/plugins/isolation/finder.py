@@ -31,7 +31,7 @@ class PluginFinder:
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,
+        path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Return where a module of a plugin or of a live dependency lies."""
@@ -62,6 +62,12 @@ class PluginFinder:
         from cuvis_ai_core.plugins.isolation.importlib_metadata import find_distributions
 
         return find_distributions(context)
+
+    def iter_modules(self, prefix: str = "") -> Iterator[tuple[str, bool]]:
+        """Return the top-level modules of live dependencies, and in a plugin's code of what it has for itself."""
+        from cuvis_ai_core.plugins.isolation.module_listing import list_modules
+
+        return list_modules(prefix)
 
 
 def install_finder() -> None:

@@ -68,7 +68,10 @@ class ScopedLoader:
 
 
 def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
-    """Tell whether code asks for the names of modules, and has a text that is one of a private module, or a joint."""
+    """Tell whether code asks for names of modules, to compare them with those of private ones, to join or part them."""
+    asked = "__name__" in code.co_names or "__package__" in code.co_names
+    if asked and ("split" in code.co_names or "partition" in code.co_names):
+        return True
     joints = {".", ":"} if "__module__" in code.co_names else ()
     if joints or "__name__" in code.co_names:
         # Constants only: a name that is joined at run time from parts is not seen (see `name_comparisons`).

@@ -3,9 +3,12 @@
 `type(node).__module__ == "gast.gast"` and `module.__name__ in ("dill", "dill._dill")` ask whether something is the
 package's own; where that is private, its modules have longer names. In bytecode that is loaded, not in files, such a
 constant becomes one that is equal to both names. `cls.__module__ + "." + cls.__qualname__` is the public name, by which
-registries (zarr's) find a class. A name that is taken apart first (`.split(".")[0]`) is not found.
+registries (zarr's) find a class, and `__name__.split(".")[0]` the public package, by which code finds its own version,
+its logger and its data. A `__module__` that is taken apart is the private one.
 """
 
+import opcode
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Final, Self
@@ -17,6 +20,10 @@ _ATTRIBUTES: Final = ("__module__", "__name__")
 _LOADS: Final = ("LOAD_ATTR", "LOAD_NAME", "LOAD_GLOBAL")
 _OBJECTS: Final = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF")
 _JOINTS: Final = (".", ":")
+_OWN: Final = ("__name__", "__package__")
+_PARTERS: Final = ("split", "partition")
+_LOAD_CONST: Final = opcode.opmap["LOAD_CONST"]
+_NOP: Final = opcode.opmap["NOP"]
 _LARGEST: Final = 255
 """The last constant that an instruction names without another one before it."""
 
@@ -59,8 +66,22 @@ class _Joint(str):
         return name.removeprefix(self._start) + str(self) if isinstance(name, str) else NotImplemented
 
 
+class _OwnName:
+    """What `__name__` is where code takes it apart: the public name of the module that asks."""
+
+    __slots__ = ("_key", "_start")
+
+    def __init__(self, key: str, start: str) -> None:
+        self._key = key
+        self._start = start
+
+    def __getattr__(self, method: str) -> object:
+        name = sys._getframe(1).f_globals[self._key]
+        return getattr(name.removeprefix(self._start) if isinstance(name, str) else name, method)
+
+
 def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) -> CodeType:
-    """Return code whose comparisons know private names.
+    """Return code whose comparisons know private names, and that takes its own public name apart.
 
     Args:
         code: The code of a private module.
@@ -70,6 +91,13 @@ def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) 
     consts = [with_private_names(each, start, owns) if isinstance(each, CodeType) else each for each in code.co_consts]
     changed = any(new is not old for new, old in zip(consts, code.co_consts, strict=True))
     text = bytearray()
+    if any(name in code.co_names for name in _PARTERS):
+        for begin, end, key in _taken_apart(code):
+            if len(consts) <= _LARGEST:
+                text = text or bytearray(code.co_code)
+                # As many bytes as before: what stood behind the instruction was room for its cache.
+                text[begin:end] = bytes((_LOAD_CONST, len(consts))) + bytes((_NOP, 0)) * ((end - begin) // 2 - 1)
+                consts.append(_OwnName(key, start))
     if any(name in code.co_names for name in _ATTRIBUTES):
         for offset, value in _replaced(code, start, owns):
             if value is not code.co_consts[code.co_code[offset + 1]] and len(consts) <= _LARGEST:
@@ -81,6 +109,27 @@ def with_private_names(code: CodeType, start: str, owns: Callable[[str], bool]) 
     if not changed and not text:
         return code
     return code.replace(co_consts=tuple(consts), co_code=bytes(text) or code.co_code)
+
+
+def _taken_apart(code: CodeType) -> Iterator[tuple[int, int, str]]:
+    """Return where the name is loaded of which the first part is taken: begin and end of the instruction, and which."""
+    import dis
+
+    found = list(dis.get_instructions(code))
+    for place, each in enumerate(found[:-1]):
+        after = found[place + 1 : place + 9]
+        loads = each.opname in _LOADS[1:] and each.argval in _OWN and (each.arg or 0) <= _LARGEST
+        if loads and after[0].argval in _PARTERS:
+            # What is called, the first of what it returns, and no more in between.
+            called = next((at for at, one in enumerate(after) if one.opname == "CALL"), len(after))
+            first, subscript = (*after[called + 1 : called + 3], None, None)[:2]
+            if first and subscript and first.argval == 0 and _is_subscript(subscript):
+                yield each.offset, after[0].offset, each.argval
+
+
+def _is_subscript(instruction: "Instruction") -> bool:
+    # A form of BINARY_OP from Python 3.14 on.
+    return instruction.opname == "BINARY_SUBSCR" or instruction.argrepr == "[]"
 
 
 def _replaced(code: CodeType, start: str, owns: Callable[[str], bool]) -> Iterator[tuple[int, object]]:

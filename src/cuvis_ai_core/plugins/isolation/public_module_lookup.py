@@ -143,9 +143,15 @@ class _ProxyLoader(Loader):
         return proxy
 
     def exec_module(self, module: ModuleType) -> None:
-        """Import the module behind."""
-        del _own(module)[_NEW]
-        _answering(module, "__path__")
+        """Import the module behind; at a reload, run it again."""
+        behind = None if _own(module).pop(_NEW, False) else _host_module(self._public)
+        if behind is None:
+            _answering(module, "__path__")
+            return
+        # Whoever reloads a module looks for it in `sys.modules` first, so that only everybody's is found by this name.
+        spec = self._found()
+        behind.__spec__, behind.__loader__ = spec, spec.loader
+        spec.loader.exec_module(behind)
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the module behind."""

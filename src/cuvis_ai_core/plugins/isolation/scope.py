@@ -15,7 +15,7 @@ that live on keep it, so that their late imports go on working, and the next loa
 """
 
 import builtins
-import importlib
+import importlib.util
 import sys
 import threading
 import weakref
@@ -119,6 +119,8 @@ class Scope:
 
     def import_by_name(self, name: str, package: str | None = None) -> ModuleType:
         """Import a module as the plugin's code does; a public name of the plugin means this version of it."""
+        if name.startswith(".") and package and self.owns(package):
+            name = importlib.util.resolve_name(name, package)
         if self.owns(name):
             return self.import_module(name)
         with self.awake():
@@ -180,6 +182,8 @@ class Scope:
                 # By its last part: below a namespace package the path finder answers a full name only if that is
                 # imported.
                 found = PathFinder.find_spec(name.rpartition(".")[2], path)
+            if found is None and module is not None:
+                found = ModuleSpec(private, None)  # made by the code itself, as `types.ModuleType("plugin.compat")`
             if module is not None and _is_everybodys(module):
                 found = None  # everybody's, in a namespace package of the plugin
             yield found
@@ -267,8 +271,7 @@ def _spec_of(module: object) -> ModuleSpec | None:
 
 def _is_everybodys(module: object) -> bool:
     spec = _spec_of(module)
-    name = spec.name if spec is not None else getattr(module, "__name__", PREFIX)
-    return not str(name).startswith(PREFIX)
+    return spec is not None and not spec.name.startswith(PREFIX)
 
 
 def _with_parents(public: str) -> list[str]:

@@ -25,6 +25,9 @@ class Caller(Protocol):
 
     name: str
 
+    def answers(self, public: str) -> bool:
+        """Tell whether a public module name may be the plugin's."""
+
     def keeps(self, public: str) -> bool:
         """Tell whether a public module name is the plugin's alone."""
 
@@ -94,7 +97,8 @@ class _Modules(MutableMapping[str, ModuleType]):
         return sys.modules[self._key(name)]
 
     def __setitem__(self, name: str, module: ModuleType) -> None:
-        sys.modules[self._key(name)] = module
+        # Also a name that there is no file of, as people keep an old name of a module that was moved.
+        sys.modules[f"{self._caller.name}.{name}" if self._caller.answers(name) else name] = module
 
     def __delitem__(self, name: str) -> None:
         del sys.modules[self._key(name)]
