@@ -151,6 +151,7 @@ def test_two_plugins_with_all_that_is_usual_in_other_versions_need_a_process(two
 
 BOARD = """
 
+import importlib.metadata
 import pkg_resources, setuptools, tensorboard, tensorboard.default
 from torch.utils.tensorboard import SummaryWriter
 
@@ -167,12 +168,16 @@ class Versions(Echo):
             (scalar,) = events.Scalars("scalar")
         answer = pkg_resources.parse_version("1").base_version
         said = [setuptools.__version__, tensorboard.__version__, scalar.value, answer]
+        said += [importlib.metadata.version("setuptools"), pkg_resources.get_distribution("setuptools").version]
+        said += [pkg_resources.require("tensorboard")[0].version]
         return {"text": np.frombuffer(" ".join(map(str, said)).encode(), np.uint8)}
 """
 
 
 def test_torch_finds_the_tensorboard_of_a_plugin_with_an_old_setuptools(two: Callable[..., Any]) -> None:
-    """Private for the sake of `pkg_resources`, which newer ones have not, and TensorBoard with it."""
+    """Private for the sake of `pkg_resources`, which newer ones have not and which answers with it, and TensorBoard."""
     pytest.importorskip("torch")
-    first, second = ({"tensorboard": "2.20.0", "setuptools": older} for older in ("80.9.0", "80.10.2"))
-    assert two(first, second, code=BOARD) == [["80.9.0", "2.20.0", "0.5", "1"], ["80.10.2", "2.20.0", "0.5", "1"]]
+    olders = "80.9.0", "80.10.2"
+    first, second = ({"tensorboard": "2.20.0", "setuptools": older} for older in olders)
+    found = two(first, second, code=BOARD)
+    assert found == [[older, "2.20.0", "0.5", "1", older, older, "2.20.0"] for older in olders]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _SHARED: Final = "CUVIS_SHARED_STORE"
 """Names a plugin cache that others filled (see `cache.store`, of which nothing here may know)."""
+
+_PKG_RESOURCES: Final = "pkg_resources"
 
 _EDIT_RESOLUTION: Final = 2.0
 """Seconds after an edit in which cached bytecode is not trusted."""
@@ -28,6 +31,7 @@ class LoadingScope(Protocol):
     editable: bool
     package: ModuleType
     name: str
+    distributions: Mapping[str, Path]
 
     def owns(self, public: str) -> bool:
         """Tell whether a module of that public name is private."""
@@ -65,6 +69,10 @@ class ScopedLoader:
         self.scope.unloaded.parked.pop(module.__name__, None)
         if not self._has_run:
             super().exec_module(module)  # type: ignore[misc]
+            if module.__name__ == f"{self.scope.name}.{_PKG_RESOURCES}":
+                from cuvis_ai_core.plugins.isolation.pkg_resources_set import add_own
+
+                add_own(module, self.scope.distributions)
 
 
 def _may_compare_names(code: CodeType, owns: Callable[[str], bool]) -> bool:
