@@ -1,5 +1,6 @@
 """What a server that is none of ours can make a client write and print."""
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +42,49 @@ def hostile() -> Iterator[Callable[..., str]]:
     yield start
     for server in servers:
         server.stop(0)
+
+
+def _frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def _answer(listening: socket.socket, status: bytes) -> None:
+    """Answer every request of one connection by a status of HTTP/2 (RFC 9113), as proxies do."""
+    connection, _ = listening.accept()
+    with connection, connection.makefile("rb") as came:
+        connection.sendall(_frame(4, 0, 0))
+        came.read(24)  # the preface
+        while head := came.read(9):
+            came.read(int.from_bytes(head[:3], "big"))
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            if kind == 4 and not flags & 1:
+                connection.sendall(_frame(4, 1, 0))
+            elif kind == 1:  # the status as a literal, by the eighth name of HPACK's table (RFC 7541)
+                connection.sendall(_frame(1, 5, stream, bytes([8, len(status)]) + status))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "step"),
+    [
+        ("401", "UNAUTHENTICATED", "token="),
+        ("403", "PERMISSION_DENIED", "let you in"),
+        ("404", "UNIMPLEMENTED", "See that it runs there"),
+        ("405", "UNKNOWN", "See that it runs there"),
+        ("413", "UNKNOWN", "raise its limit"),
+        ("429", "UNAVAILABLE", "try again later"),
+        ("503", "UNAVAILABLE", "Try again later"),
+    ],
+)
+def test_what_answers_with_a_status_of_http_was_reached(status: str, code: str, step: str) -> None:
+    """A proxy before the server, or another service: the error says what it answers, and the next step."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(_answer, listening, status.encode())
+        with pytest.raises(ServiceError) as caught:
+            Client(f"127.0.0.1:{listening.getsockname()[1]}", timeout=10)
+    assert f"answers with the HTTP status {status}" in caught.value.message
+    assert "cannot be reached" not in str(caught.value)
+    assert step in str(caught.value.hint)
+    assert caught.value.code == code
 
 
 @pytest.fixture

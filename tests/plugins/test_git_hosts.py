@@ -707,7 +707,17 @@ class _Refusing(_Proxy):
         self.end_headers()
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, AuthenticationError), (429, NetworkError)])
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [
+        (401, AuthenticationError, "credentials"),
+        (403, AuthenticationError, "credentials"),
+        (404, SourceError, "lets git's POST requests through"),
+        (405, SourceError, "The host answers, and refuses"),
+        (413, SourceError, "raise its limit"),
+        (429, NetworkError, "trouble of its own"),
+    ],
+)
 def test_a_host_that_refuses_is_not_asked_again(
     registry: NodeRegistry,
     git_plugin: Callable[..., str],
@@ -715,15 +725,22 @@ def test_a_host_that_refuses_is_not_asked_again(
     caplog: pytest.LogCaptureFixture,
     status: int,
     kind: type[CuvisError],
+    says: str,
 ) -> None:
-    """To git every answer but the right one is a call that failed; to be asked less is what some hosts ask for."""
+    """To git every answer but the right one is a call that failed; to be asked less is what some hosts ask for.
+
+    The error says that the host has answered, and what is to be done.
+    """
     for name, value in (("status", status), ("asked", 0), ("seen", [])):
         monkeypatch.setattr(_Refusing, name, value, raising=False)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with _running(_Refusing) as address:
         monkeypatch.setenv("http_proxy", address)
-        assert type(failure(registry, git_plugin(), "v1.0.0")) is kind
+        error = failure(registry, git_plugin(), "v1.0.0")
+    assert type(error) is kind
+    assert says in str(error)
+    assert "cannot be reached" not in str(error)
     assert _Refusing.asked == 1
     assert "asked again" not in caplog.text
 

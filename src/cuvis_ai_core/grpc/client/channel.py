@@ -1,5 +1,6 @@
 """A channel to a server; and what is told where none answers, since gRPC tells of its own layers and not what to do."""
 
+import re
 from types import TracebackType
 from typing import Any, Final
 
@@ -12,6 +13,16 @@ LARGEST: Final = 1024 * MIB
 """Bytes of a message."""
 
 _RUNS_THERE: Final = "See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://."
+
+_HTTP_STATUS: Final = re.compile(r"http2 header with status: (\d{3})")
+"""Words of gRPC where something that knows HTTP/2 answers, and no gRPC: a proxy, or a server of another kind."""
+
+_HTTP_STEPS: Final = {
+    "401": "Give what it asks for: token=, --token-file; or go to the server itself, past the proxy.",
+    "403": "Have whoever runs it let you in; or go to the server itself, past the proxy.",
+    "413": "Have whoever runs it raise its limit of a request's size, or send smaller cubes.",
+    "429": "It asks to be asked less: try again later.",
+}
 
 # Words of gRPC 1.x and BoringSSL: the status is UNAVAILABLE for all of them. The first that fits counts.
 _CAUSES: Final = (
@@ -44,6 +55,7 @@ _CAUSES: Final = (
     ("Connection refused", "nothing listens there", _RUNS_THERE),
     ("No such file or directory", "there is no such socket", _RUNS_THERE),
     ("Domain name not found", "there is no machine of that name", _RUNS_THERE),
+    ("Failed parsing HTTP/2", "what listens there speaks no gRPC", _RUNS_THERE),
     ("DNS resolution failed", "there is no machine of that name", _RUNS_THERE),
 )
 
@@ -115,6 +127,9 @@ class Again:
 def _error_of(error: Any, address: str) -> CuvisError:
     trailing = dict(error.trailing_metadata() or ())
     code, words = error.code().name, error.details() or error.code().name
+    status = _HTTP_STATUS.search(words)
+    if status is not None and ERROR not in trailing:
+        return _no_grpc(address, status[1], code)
     # Servers of ours name their class of error; without that the words are of the connection.
     if code == "UNAVAILABLE" and ERROR not in trailing:  # said by gRPC itself
         return _unreachable(address, words)
@@ -127,6 +142,24 @@ def _error_of(error: Any, address: str) -> CuvisError:
 
 def _shown(pem: object) -> str:
     return f"{len(pem)} bytes without a PEM block" if isinstance(pem, bytes) else f"a {type(pem).__name__}"
+
+
+def _no_grpc(address: str, status: str, code: str) -> ServiceError:
+    """Return the error for an answer of HTTP that no gRPC server gives.
+
+    Args:
+        address: The server's address.
+        status: Of HTTP.
+        code: The status that gRPC makes of it.
+    """
+    has_trouble = status.startswith("5")
+    step = "Try again later, and see that the server behind it runs (cuvis-ai serve)." if has_trouble else _RUNS_THERE
+    return ServiceError(
+        f"The server '{address}' answers with the HTTP status {status}, which no gRPC server does: it is another one, "
+        "or a proxy before it.",
+        hint=_HTTP_STEPS.get(status, step),
+        code=code,
+    )
 
 
 def _unreachable(address: str, words: str) -> ServiceError:

@@ -74,6 +74,25 @@ _MEANINGS: Final = (
         "Try again later; by hand: git ls-remote {address}",
     ),
     _Meaning(
+        r"error: 413",
+        SourceError,
+        "The host, or a proxy before it, takes no request as large as git's (HTTP 413)",
+        "Have whoever runs it raise its limit of a request's size, or use the ssh address of the repository.",
+    ),
+    # Of a repository that is not there git learns earlier: it asks for the list of references first.
+    _Meaning(
+        r"RPC failed; HTTP 404",
+        SourceError,
+        "The host lists what the repository has, and has no answer to who fetches it (HTTP 404)",
+        "See that a proxy or a mirror lets git's POST requests through: git fetch {address}",
+    ),
+    _Meaning(
+        r"error: (?!404)4\d\d",
+        SourceError,
+        "The host answers, and refuses what git asks, by the HTTP status that git names",
+        "Check the address, and what the host or a proxy before it allows: git fetch {address}",
+    ),
+    _Meaning(
         r"[Cc]ould not (resolve|connect)|[Ff]ailed to connect|[Cc]onnection|timed out|unreachable|SSL|gnutls"
         r"|RPC failed|early EOF|hung up|unexpected disconnect|transfer closed|Empty reply",
         NetworkError,
