@@ -18,7 +18,6 @@ KINDS: Final = (
         "lock",
         "policy",
         "bundle",
-        "pack",
         "wheel",
         "source",
         "pipeline",

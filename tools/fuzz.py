@@ -14,7 +14,6 @@ import argparse
 import base64
 import copy
 import gzip
-import hashlib
 import importlib
 import io
 import json
@@ -32,7 +31,6 @@ import time
 import tomllib
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,10 +145,6 @@ _RESULT: Final = b"""\
 """
 
 
-_COMMIT: Final = "95b2170c422dba130c4154d5c793e4321f422f45"
-"""Of the honest pack."""
-
-
 class SlowError(BaseException):
     """A file took too long."""
 
@@ -166,22 +160,6 @@ def _archive() -> bytes:
             about.size = len(content)
             tar.addfile(about, io.BytesIO(content))
     return whole.getvalue()
-
-
-def _pack() -> bytes:
-    """Return a pack of a commit with a tree and a file, all whole, as bundles have them."""
-    blob = b"x = 1\n"
-    names = [hashlib.sha1(b"blob 6\0" + blob).digest()]  # noqa: S324 - of git
-    tree = b"100644 a.py\0" + names[0]
-    tree_name = hashlib.sha1(b"tree %d\0" % len(tree) + tree).hexdigest()  # noqa: S324
-    commit = f"tree {tree_name}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\nm\n".encode()
-    objects = [(1, commit), (2, tree), (3, blob)]
-    text = b"PACK\0\0\0\2" + len(objects).to_bytes(4, "big")
-    for kind, content in objects:
-        size = len(content)
-        more = [size >> 4] if size >> 4 else []
-        text += bytes([(kind << 4) | (size & 15) | (0x80 if more else 0), *more]) + zlib.compress(content)
-    return text + hashlib.sha1(text).digest()  # noqa: S324
 
 
 def _wheel() -> bytes:
@@ -249,12 +227,6 @@ def _meter(path: Path) -> Any:
     from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
 
     return Meter("The file", path.stat().st_size, Limits())
-
-
-def _read_pack(path: Path) -> None:
-    from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
-
-    check_pack(path, _COMMIT, _meter(path))
 
 
 def _read_wheel(path: Path) -> None:
@@ -377,7 +349,6 @@ KINDS: Final[dict[str, tuple[str, Callable[[], bytes], Read]]] = {
     "lock": ("plugins.lock", lambda: _LOCK, _lock),
     "policy": ("policy.yaml", lambda: _POLICY, _policy),
     "bundle": ("bundle.tar.gz", _archive, _bundle),
-    "pack": ("x.pack", _pack, _read_pack),
     "wheel": ("x-1-py3-none-any.whl", _wheel, _read_wheel),
     "source": ("x-1.tar.gz", _archive, _read_source),
     "pipeline": ("p.yaml", lambda: _PIPELINE, _pipeline),

@@ -24,7 +24,7 @@ from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.cli.main import main as cuvis_ai
 from cuvis_ai_core.errors import BundleError, CuvisError, SourceError
-from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
+from cuvis_ai_core.plugins.bundle.commit_proof import check_out
 from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
 from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
 from cuvis_ai_core.plugins.bundle.wheel_size import check_wheel
@@ -729,11 +729,10 @@ def test_a_tree_that_holds_itself_many_times_is_refused(tmp_path: Path) -> None:
     """Git would write ten billion files of a pack of some hundred bytes."""
     pack, commit = _tree_bomb(10)
     (tmp_path / "x.pack").write_bytes(pack)
-    with pytest.raises(BundleError, match="limit 'files'"):
-        check_pack(tmp_path / "x.pack", commit, Meter("The bundle", len(pack), Limits()))
-    pack, commit = _tree_bomb(2)
-    (tmp_path / "x.pack").write_bytes(pack)
-    check_pack(tmp_path / "x.pack", commit, Meter("The bundle", len(pack), Limits()))
+    meter = Meter("The bundle", len(pack), Limits())
+    with pytest.raises(SourceError, match="it would be more than 200000 files"):
+        check_out("x", tmp_path / "x.pack", commit, tmp_path / "out", "https://a.org/x", meter, None)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [".git"]
 
 
 def test_what_is_no_archive_or_damaged_is_refused(bundle: Path, tmp_path: Path, untouched: Refuse) -> None:

@@ -7,19 +7,20 @@ import json
 import os
 import stat
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuvis_ai_core.errors import BundleError, InstallError, NetworkError
+from cuvis_ai_core.errors import BundleError, InstallError, NetworkError, SourceError
 from cuvis_ai_core.plugins.bundle import size_limits
-from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
+from cuvis_ai_core.plugins.bundle.commit_proof import check_out
 from cuvis_ai_core.plugins.bundle.local_files import files_below
 from cuvis_ai_core.plugins.bundle.member_names import Names, is_below_manifest, is_plain
 from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
@@ -503,87 +504,58 @@ def test_links_out_of_a_local_plugin_and_what_is_no_file_are_refused(tmp_path: P
         list(files_below(tmp_path / "mine"))
 
 
-def pack(*objects: tuple[int, bytes], number: int | None = None, sizes: int = 0) -> bytes:
-    """Return a pack of objects; their number, and their sizes, may be told wrongly."""
-    data = b"PACK" + (2).to_bytes(4, "big") + (len(objects) if number is None else number).to_bytes(4, "big")
-    for kind, text in objects:
-        size = len(text) + sizes
-        head = bytearray([kind << 4 | size & 15])
-        size >>= 4
-        while size:
-            head[-1] |= 0x80
-            head.append(size & 0x7F)
-            size >>= 7
-        data += bytes(head) + zlib.compress(text)
-    return data + hashlib.sha1(data, usedforsecurity=False).digest()
+@pytest.fixture
+def packed(tmp_path: Path) -> Callable[[str], tuple[Path, str]]:
+    """Return a function that makes a pack with a commit of a file and a folder with another one."""
 
+    def make(algorithm: str) -> tuple[Path, str]:
+        folder = tmp_path / "repository"
+        (folder / "folder").mkdir(parents=True)
+        (folder / "a").write_bytes(b"x" * 7)
+        (folder / "folder" / "long-name").write_bytes(b"y" * 300)
+        for words in (
+            ["init", "-q", f"--object-format={algorithm}"],
+            ["add", "."],
+            ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "--no-gpg-sign", "-m", "x"],
+            ["repack", "-adq"],
+        ):
+            subprocess.run(["git", *words], cwd=folder, check=True)
+        told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
+        return next(folder.glob(".git/objects/pack/*.pack")), told.stdout.strip()
 
-def name_of(kind: str, text: bytes, algorithm: str = "sha1") -> bytes:
-    """Return the name of an object."""
-    return hashlib.new(algorithm, f"{kind} {len(text)}\0".encode() + text, usedforsecurity=False).digest()
-
-
-def repository(algorithm: str = "sha1") -> tuple[list[tuple[int, bytes]], str]:
-    """Return the objects of a commit with a file, a folder with another one, and a submodule; and its name."""
-    small, large = b"x" * 7, b"y" * 300
-    inner = b"100644 long-name\0" + name_of("blob", large, algorithm)
-    other = b"100644 z\0" + name_of("blob", small, algorithm)
-    module = b"tree " + name_of("tree", other, algorithm).hex().encode() + b"\nx"
-    tree = (
-        b"100644 a\0"
-        + name_of("blob", small, algorithm)
-        + b"40000 folder\0"
-        + name_of("tree", inner, algorithm)
-        + b"160000 module\0"
-        + name_of("commit", module, algorithm)
-    )
-    commit = b"tree " + name_of("tree", tree, algorithm).hex().encode() + b"\nauthor x"
-    objects = [(3, small), (3, large), (2, inner), (2, other), (1, module), (2, tree), (1, commit), (4, b"tag")]
-    return objects, name_of("commit", commit, algorithm).hex()
+    return make
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
-def test_a_pack_counts_with_what_git_would_write(tmp_path: Path, algorithm: str) -> None:
-    """Its objects, and the files of the commit: those of folders and submodules included, and their longest path."""
-    objects, commit = repository(algorithm)
-    place = tmp_path / "x.pack"
-    place.write_bytes(pack(*objects))
-    size = sum(len(text) for _, text in objects) + 7 + 300 + 7
-    # What is counted is the path with a slash at its end.
-    check_pack(place, commit, meter(files=len(objects) + 3, size=size, name=len("folder/long-name/"), depth=2))
-    for limit, less in (("files", len(objects) + 2), ("size", size - 1), ("name", 16), ("depth", 1)):
-        with pytest.raises(BundleError, match=f"limit '{limit}'"):
-            check_pack(place, commit, meter(**{limit: less}))
-    # Of another commit nothing would be written; git says that it is not there.
-    check_pack(place, "0" * len(commit), meter(files=len(objects), size=size - 314))
+def test_a_commit_counts_with_the_files_that_git_would_write(
+    tmp_path: Path, packed: Callable[[str], tuple[Path, str]], algorithm: str
+) -> None:
+    """Those of folders included; where they are too many, too large, too deep or too long, none is written."""
+    pack, commit = packed(algorithm)
+
+    def checked_out(**limits: int) -> list[str]:
+        place = tmp_path / f"{limits}"
+        with suppress(BundleError):
+            check_out("x", pack, commit, place, "https://a.org/x", meter(**limits), None)
+        return sorted(each.name for each in place.iterdir())
+
+    most = {"files": 2, "size": 307, "name": len("folder/long-name"), "depth": 2}
+    assert checked_out(**most) == [".git", "a", "folder"]
+    for limit, number in most.items():
+        assert checked_out(**{limit: number - 1}) == [".git"]
 
 
-def test_a_pack_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
-    """Another version, a difference in place of an object, a wrong number or size, trees that are none."""
-    objects, commit = repository()
-    good, place = pack(*objects), tmp_path / "x.pack"
-    for data in (
-        b"",
-        b"PACK\0\0\0\3" + good[8:],
-        b"KCAP" + good[4:],
-        pack(*objects, (6, b"x")),
-        pack(*objects, (7, b"x")),
-        pack(*objects, (5, b"x")),
-        pack((0, b"x"), *objects),
-        pack(*objects, number=len(objects) + 1),
-        good[:200],
-        pack(*objects, sizes=1),
-        pack(*objects[:2], sizes=-1),
-        good[:12] + b"\xb0" + b"\xff" * 9 + good[13:],
-    ):
-        place.write_bytes(data)
-        with pytest.raises(BundleError, match=r"has a pack of Git objects that cannot be used: x\.pack"):
-            check_pack(place, commit, meter())
-    for tree in (b"100644 a\0" + b"x" * 19, b"100644a\0" + b"x" * 20, b" a\0" + b"x" * 20, b"100644 a" + b"x" * 40):
-        text = b"tree " + name_of("tree", tree).hex().encode()
-        place.write_bytes(pack((2, tree), (1, text)))
-        with pytest.raises(BundleError, match="cannot be used"):
-            check_pack(place, name_of("commit", text).hex(), meter())
+def test_a_pack_that_is_none_is_refused(tmp_path: Path, packed: Callable[[str], tuple[Path, str]]) -> None:
+    """By git itself: nothing at all, one that is cut, one of another commit."""
+    pack, commit = packed("sha1")
+    good = pack.read_bytes()
+    for number, data in enumerate((b"", good[:200], b"KCAP" + good[4:])):
+        other = tmp_path / f"{number}.pack"
+        other.write_bytes(data)
+        with pytest.raises(BundleError, match="The Git objects of plugin 'x' do not prove its code"):
+            check_out("x", other, commit, tmp_path / f"{number}", "https://a.org/x", meter(), None)
+    with pytest.raises(SourceError, match="git could not check out commit 0000"):
+        check_out("x", pack, "0" * 40, tmp_path / "none", "https://a.org/x", meter(), None)
 
 
 def test_a_wheel_is_downloaded_and_compared(tmp_path: Path) -> None:

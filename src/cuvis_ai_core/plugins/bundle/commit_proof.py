@@ -14,11 +14,11 @@ from typing import Final
 
 from cuvis_ai_core._subprocess import Finished
 from cuvis_ai_core.errors import BundleError
-from cuvis_ai_core.plugins.bundle.git_pack_size import check_pack
 from cuvis_ai_core.plugins.bundle.member_names import refused
 from cuvis_ai_core.plugins.bundle.size_limits import Meter
 from cuvis_ai_core.plugins.disk.altered_files import sha256_of
 from cuvis_ai_core.plugins.git import lfs
+from cuvis_ai_core.plugins.git.commit_size import files_of
 from cuvis_ai_core.plugins.git.fetch_commit import show_commit
 from cuvis_ai_core.plugins.git.git_command import git, hash_function
 from cuvis_ai_core.plugins.git.git_errors import words
@@ -26,7 +26,7 @@ from cuvis_ai_core.plugins.git.repository_tags import refuse_links
 from cuvis_ai_core.plugins.git.submodules import add_submodules
 
 _PACKING: Final = ("pack.threads=1", "pack.window=0", "repack.writeBitmaps=false", "pack.writeReverseIndex=false")
-"""The same pack each time, with whole objects in it, whose sizes can be told."""
+"""The same pack each time, made without a search for what is alike."""
 
 _SUBMODULE: Final = re.compile(r"160000 commit ([0-9a-f]{40,64})\t.*")
 
@@ -98,8 +98,6 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
         SourceError: The files of the commit must not be used, or cannot be written here.
         ToolNotFoundError: git is not installed.
     """
-    check_pack(pack, commit, meter)
-    task = f"check out commit {commit} of"
     folder.mkdir(parents=True)
     _must(git(folder, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
     own = folder / ".git/objects/pack" / f"pack-{commit}.pack"
@@ -111,15 +109,22 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
     # Larger objects are streamed: git would hold each whole, 512 MB of it by default.
     _must(git(folder, "index-pack", "--fsck-objects", str(own), settings=("core.bigFileThreshold=16m",)), name)
     (folder / ".git/shallow").write_text(f"{commit}\n", encoding="utf-8")
-    _replace_pointers(name, folder, show_commit(folder, commit, task, url), commit, large, meter)
+
+    def show(place: Path, wanted: str, task: str) -> None:
+        # A tree may hold another one many times: a few hundred bytes can stand for more files than any disk has.
+        for path, size in files_of(place, wanted, url):
+            meter.count(path)
+            meter.grow(size)
+        _replace_pointers(name, place, show_commit(place, wanted, task, url), wanted, large, meter)
 
     def submodule(_: str, other: str, place: Path, task: str) -> None:
         place.mkdir()
         _must(git(place, "init", "--quiet", "--template=", hashes=hash_function(other)), name)
         (place / ".git/objects/info").mkdir(exist_ok=True)
         (place / ".git/objects/info/alternates").write_bytes(os.fsencode(folder.resolve() / ".git/objects") + b"\n")
-        _replace_pointers(name, place, show_commit(place, other, task, url), other, large, meter)
+        show(place, other, task)
 
+    show(folder, commit, f"check out commit {commit} of")
     add_submodules(url, folder, get=submodule)
     refuse_links(folder, url)
 

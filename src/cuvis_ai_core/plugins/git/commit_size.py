@@ -39,6 +39,25 @@ def refuse_too_much(folder: "Path", wanted: str, url: str) -> None:
     Raises:
         SourceError: It has more files, or bytes, or deeper folders.
     """
+    found = files_of(folder, wanted, url)
+    if len(found) > _MOST_FILES:
+        raise _too_much(url, f"more than {_MOST_FILES} files")
+    size = sum(size for _, size in found)
+    # zlib packs 1:1000 at most, deltas without bound: text and weights stay far below 1:200.
+    most = min(_MOST_BYTES, max(_FREE, _RATIO * _packed(folder)))
+    if size > most:
+        raise _too_much(url, f"{shown_size(size)}, where at most {shown_size(most)} may come out of it")
+    deep = next((path for path, _ in found if path.count("/") > _DEEPEST), None)
+    if deep is not None:
+        raise _too_much(url, f"more than {_DEEPEST} folders in each other ({redact(deep[:60])}…)")
+
+
+def files_of(folder: "Path", wanted: str, url: str) -> list[tuple[str, int]]:
+    """Return the files of a commit by their paths, with their sizes; a submodule has none.
+
+    Raises:
+        SourceError: They are too many, or lie too deep, to be listed.
+    """
     # Sizes come from the objects' headers: nothing is unpacked, and nothing written.
     listed = git(folder, "ls-tree", "-r", "-l", "--full-tree", wanted, settings=("core.quotePath=false",))
     if _CUT in listed.stderr:
@@ -46,17 +65,8 @@ def refuse_too_much(folder: "Path", wanted: str, url: str) -> None:
     # git walks folders by calls within calls: deep enough, they end its stack.
     if _BROKEN in listed.stderr:
         raise _too_much(url, "folders that git itself cannot list")
-    found = [match.groups() for line in listed.stdout.split("\n") if (match := _ENTRY.fullmatch(line))]
-    if len(found) > _MOST_FILES:
-        raise _too_much(url, f"more than {_MOST_FILES} files")
-    size = sum(int(size) for size, _ in found if size != "-")
-    # zlib packs 1:1000 at most, deltas without bound: text and weights stay far below 1:200.
-    most = min(_MOST_BYTES, max(_FREE, _RATIO * _packed(folder)))
-    if size > most:
-        raise _too_much(url, f"{shown_size(size)}, where at most {shown_size(most)} may come out of it")
-    deep = next((path for _, path in found if path.count("/") > _DEEPEST), None)
-    if deep is not None:
-        raise _too_much(url, f"more than {_DEEPEST} folders in each other ({redact(deep[:60])}…)")
+    found = (match.groups() for line in listed.stdout.split("\n") if (match := _ENTRY.fullmatch(line)))
+    return [(path, 0 if size == "-" else int(size)) for size, path in found]
 
 
 def _packed(folder: "Path") -> int:
