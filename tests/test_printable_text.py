@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cuvis_ai_core import NodeRegistry, Pipeline
-from cuvis_ai_core._printable_text import in_cell, shown, shown_in_line, shown_size
+from cuvis_ai_core._printable_text import bytes_in, in_cell, shown, shown_in_line, shown_size
 from cuvis_ai_core.data import Cube
 
 formatters = pytest.importorskip("IPython.core.formatters")
@@ -150,3 +150,15 @@ def test_values_without_a_finite_number_are_shown_too(pipeline: Pipeline) -> Non
     found = html(Results(values))
     assert "NoneType" in found
     assert "str" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("500", 500), ("10MB", 10**7), ("8GiB", 2**33), ("1.5 g", 1_500_000_000), (" 2 kib ", 2048), ("1T", 10**12)),
+        *((text, None) for text in ("x", "-1", "1 PB", "2ib", "", "1e3", "9" * 16)),
+    ],
+)
+def test_sizes(text: str, size: int | None) -> None:
+    """As people write them: of a thousand, or of 1024 with an `i`."""
+    assert bytes_in(text) == size

@@ -17,7 +17,6 @@ import pytest
 
 from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.data import Cube, open_annotations, read_cube
-from cuvis_ai_core.data.decompression_bombs import bytes_in
 from cuvis_ai_core.data.formats.envi.reader import read_envi
 from cuvis_ai_core.data.numpy_files import read_npz
 from cuvis_ai_core.errors import AnnotationError, CubeError, YamlError
@@ -113,15 +112,6 @@ def test_honest_packed_cubes(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "x.npz", cube=np.zeros((200, 200, 100), np.float32))
     assert (tmp_path / "x.npz").stat().st_size < 100_000
     assert read_npz(tmp_path / "x.npz").data.shape == (200, 200, 100)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("8GiB", 8 * 1024**3), ("1.5 g", 3 * 2**29), ("500", 500), ("10MB", 10 * 1024**2), ("x", None), ("-1", None)],
-)
-def test_sizes(text: str, size: int | None) -> None:
-    """As people write them."""
-    assert bytes_in(text) == size
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """How much packed data may come to: sizes are looked at before contents are unpacked."""
 
 import os
-import re
 from pathlib import Path
 from typing import Final
 
-from cuvis_ai_core._printable_text import shown_size
+from cuvis_ai_core._printable_text import bytes_in, shown_size
 from cuvis_ai_core.errors import CubeError
 
 LIMIT: Final = "CUVIS_UNPACK_LIMIT"
@@ -16,8 +15,6 @@ _RATIO: Final = 200
 
 _FREE: Final = 256 * 1024**2
 """Bytes that any file may unpack to: scenes of one colour are packed to almost nothing."""
-
-_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
 def refuse_bomb(file: Path, unpacked: int) -> None:
@@ -43,10 +40,3 @@ def refuse_bomb(file: Path, unpacked: int) -> None:
             hint=f"If you trust who sent it, raise the limit: --unpack-limit SIZE (or {LIMIT}=SIZE), as 8GiB.",
             path=file,
         )
-
-
-def bytes_in(text: str) -> int | None:
-    """Return the bytes that a size means: `500000`, `8GiB`, `1.5 g`; None where it is none."""
-    # So many digits: a float of hundreds of them is infinite, of which there is no int.
-    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    return int(float(found[1]) * _UNITS[found[2].lower()]) if found else None

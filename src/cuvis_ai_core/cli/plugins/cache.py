@@ -1,5 +1,6 @@
 """`cuvis-ai plugins cache`: what lies in the plugin cache, and removing it."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cuvis_ai_core.cli.shared.lazy_groups import NamedGroup
-from cuvis_ai_core.cli.shared.options import GivenText, json_option, measured, number_of_bytes, shared_options
+from cuvis_ai_core.cli.shared.options import GivenText, json_option, number_of_bytes, shared_options
 from cuvis_ai_core.cli.shared.output import say
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 def _age(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    return measured(value, r"(\d+(?:\.\d+)?) ?([mhdw])\w*", _SECONDS, "age such as 30d or 12h", parameter)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([mhdw])\w*", value.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"'{value}' is no age such as 30d or 12h.", param=parameter)
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def _bytes(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:

@@ -2,14 +2,14 @@
 
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from cuvis_ai_core._printable_text import bytes_in
 from cuvis_ai_core.cli.shared.log_lines import DEBUG, QUIET, VERBOSE, told
 from cuvis_ai_core.cli.shared.output import only_results_on_stdout
 from cuvis_ai_core.errors import CuvisError
@@ -17,8 +17,6 @@ from cuvis_ai_core.plugins.offline import OFFLINE_VARIABLE
 
 HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 """Settings of the outermost commands; those below have them too."""
-
-_BYTES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -95,19 +93,10 @@ def number_of_bytes(value: str, parameter: click.Parameter) -> int:
     Raises:
         click.BadParameter: It is none.
     """
-    return int(measured(value, r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", _BYTES, "size such as 2GB or 500MB", parameter))
-
-
-def measured(value: str, pattern: str, units: Mapping[str, int], what: str, parameter: click.Parameter) -> float:
-    """Return a number times what its unit, of which the first letter tells, is worth.
-
-    Raises:
-        click.BadParameter: It is no such number.
-    """
-    found = re.fullmatch(pattern, value.strip().lower())
-    if found is None:
-        raise click.BadParameter(f"'{value}' is no {what}.", param=parameter)
-    return float(found[1]) * units[found[2]]
+    size = bytes_in(value)
+    if size is None:
+        raise click.BadParameter(f"'{value}' is no size such as 2GB or 500MB.", param=parameter)
+    return size
 
 
 def path_option(
@@ -227,14 +216,11 @@ def unpack_limit_option(command: _Decorated) -> _Decorated:
 
 def _limit_unpacking(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        from cuvis_ai_core.data.decompression_bombs import LIMIT, bytes_in
+        from cuvis_ai_core.data.decompression_bombs import LIMIT
 
-        if bytes_in(value) is None:
-            raise click.BadParameter(f"'{value}' is no size, as 8GiB.", param=parameter)
-        before = os.environ.get(LIMIT)
+        number_of_bytes(value, parameter)
         # Workers and trainings in processes of their own read it there.
-        os.environ[LIMIT] = value
-        ctx.call_on_close(lambda: _restore(LIMIT, before))
+        _set(ctx, LIMIT, value)
 
 
 def _allow_builds(ctx: click.Context, parameter: click.Parameter, names: Sequence[str]) -> None:
@@ -264,22 +250,26 @@ def _allow_variables(ctx: click.Context, parameter: click.Parameter, names: Sequ
 def _add_names(ctx: click.Context, variable: str, names: Sequence[str]) -> None:
     """Add names to a variable that lists them, until the command ends."""
     before = os.environ.get(variable)
-    os.environ[variable] = ",".join([*([before] if before else []), *names])
-    ctx.call_on_close(lambda: _restore(variable, before))
+    _set(ctx, variable, ",".join([*([before] if before else []), *names]))
 
 
 def _go_offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        before = os.environ.get(OFFLINE_VARIABLE)
-        os.environ[OFFLINE_VARIABLE] = "1"
-        ctx.call_on_close(lambda: _restore(OFFLINE_VARIABLE, before))
+        _set(ctx, OFFLINE_VARIABLE, "1")
 
 
-def _restore(variable: str, before: str | None) -> None:
-    if before is None:
-        del os.environ[variable]
-    else:
-        os.environ[variable] = before
+def _set(ctx: click.Context, variable: str, value: str) -> None:
+    """Set an environment variable until the command ends."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+
+    def restore() -> None:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+    ctx.call_on_close(restore)
 
 
 def _single_path(_: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Path | None:

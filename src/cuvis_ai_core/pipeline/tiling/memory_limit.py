@@ -1,24 +1,13 @@
 """How much memory a run may use."""
 
-import re
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._printable_text import bytes_in
 from cuvis_ai_core.errors import PipelineError
 
 _SHARE: Final = 4
 _LEAST: Final = 2**20
-_UNITS: Final = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
 _GROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -28,9 +17,8 @@ def parse_memory(text: str | int) -> int:
     Raises:
         PipelineError: It is something else, or less than 1 MiB.
     """
-    found = re.fullmatch(r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", str(text))
-    size = int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else 0
-    if size < _LEAST:
+    size = bytes_in(str(text))
+    if size is None or size < _LEAST:
         raise PipelineError(
             f"The memory '{text}' is no size that a run can do with.",
             hint="Write it as 2GiB or 500MB, at least 1MiB.",
