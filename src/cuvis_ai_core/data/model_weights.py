@@ -13,11 +13,11 @@ from cuvis_ai_core.data.downloads.folder_lock import working_in
 from cuvis_ai_core.data.downloads.hub import HF_EXTRA_HINT, HF_ORG, is_offline
 from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.data.downloads.repository_files import is_inside
-from cuvis_ai_core.data.downloads.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight, folder_of
 from cuvis_ai_core.data.downloads.weights_export_and_import import EXPORT_MANIFEST_NAME, carry_in, carry_out
 from cuvis_ai_core.data.downloads.weights_folder import take_out, take_out_folder
 from cuvis_ai_core.data.downloads.weights_index import (
+    TRAINED_PIPELINES,
     USED_FOR_LABELS,
     WEIGHTS_HOSTS,
     WeightsIndex,

@@ -1,11 +1,13 @@
 """What the commands `download-model` and `dataset` have in common."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.cli.downloads.printed_schemas import schema, schema_names
 from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION, ProgressEmitter
 from cuvis_ai_core.errors import CuvisError
@@ -67,6 +69,44 @@ def emitter(*, as_json: bool, as_events: bool) -> ProgressEmitter:
     if as_json and as_events:
         raise click.UsageError("Give --json or --progress-json, not both.")
     return ProgressEmitter() if as_events else ForPeople()
+
+
+def refuse_unknown(names: Iterable[str], get: Callable[[str], object]) -> None:
+    """Look whether what is named is known, before anything is done."""
+    for name in names:
+        try:
+            get(name)
+        except CuvisError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def remove_each(
+    names: Iterable[str], remove: Callable[[str], int], head: tuple[str, Path], *, key: str = "name", as_json: bool
+) -> None:
+    """Remove what is named, and print what that freed; where one cannot be removed, the others are all the same.
+
+    Args:
+        names: The names.
+        remove: Removes what has a name, and returns the bytes of it.
+        head: What JSON calls the folder of all of them, and the folder.
+        key: What JSON calls a name.
+        as_json: Whether to print JSON.
+    """
+    removed: list[dict[str, Any]] = []
+    failed = []
+    for name in names:
+        try:
+            freed = remove(name)
+        except (CuvisError, OSError) as error:
+            failed.append(str(error))
+            continue
+        removed.append({key: name, "freed_bytes": freed})
+        if not as_json:
+            click.echo(f"{name}: {shown_size(freed)} removed")
+    if as_json:
+        print_payload(*head, "removed", removed)
+    if failed:
+        raise click.ClickException("\n".join(failed))
 
 
 def print_payload(folder_key: str, folder: Path | str, rows_key: str, rows: list[dict[str, Any]]) -> None:

@@ -14,12 +14,14 @@ from cuvis_ai_core.cli.downloads.command_parts import (
     Interruptible,
     emitter,
     print_payload,
+    refuse_unknown,
+    remove_each,
     schema_command,
 )
 from cuvis_ai_core.data.downloads.dataset_specs import DatasetSpec
 from cuvis_ai_core.data.downloads.dataset_status import DatasetStatus
 from cuvis_ai_core.data.public_datasets import DownloadResult, PublicDatasets
-from cuvis_ai_core.errors import CuvisError, DatasetError
+from cuvis_ai_core.errors import CuvisError
 
 _DATA_DIR = click.option(
     "--data-dir",
@@ -53,7 +55,7 @@ def _list(*, as_json: bool, verbose: bool) -> None:
 @AS_JSON
 def _status(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
     """Tell which of them are there: present, incomplete, outdated, damaged, foreign or absent."""
-    _refuse_unknown(names)
+    refuse_unknown(names, PublicDatasets.get_spec)
     found = PublicDatasets.status_all(data_dir, names or None)
     if as_json:
         print_payload("data_dir", data_dir, "datasets", [_row(each) for each in found])
@@ -78,7 +80,7 @@ def _status(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
 def _download(*, names: Sequence[str], data_dir: Path, as_json: bool, as_events: bool, **how: bool) -> None:
     """Fetch them, going on with what is there."""
     progress = emitter(as_json=as_json, as_events=as_events)
-    _refuse_unknown(names)
+    refuse_unknown(names, PublicDatasets.get_spec)
     rows, failed = [], []
     for spec in _each_once(names):
         done = None
@@ -104,22 +106,14 @@ def _download(*, names: Sequence[str], data_dir: Path, as_json: bool, as_events:
 @AS_JSON
 def _remove(*, names: Sequence[str], data_dir: Path, as_json: bool) -> None:
     """Remove the folders of data sets that were fetched or adopted, with all that is in them."""
-    _refuse_unknown(names)
+    refuse_unknown(names, PublicDatasets.get_spec)
     progress = emitter(as_json=as_json, as_events=False)
-    removed, failed = [], []
-    for spec in _each_once(names):
-        try:
-            freed = PublicDatasets.remove(spec.name, data_dir, progress=progress)
-        except (CuvisError, OSError) as error:
-            failed.append(str(error))  # the others are removed all the same
-            continue
-        removed.append({"name": spec.name, "freed_bytes": freed})
-        if not as_json:
-            click.echo(f"{spec.name}: {shown_size(freed)} removed")
-    if as_json:
-        print_payload("data_dir", data_dir, "removed", removed)
-    if failed:
-        raise click.ClickException("\n".join(failed))
+    remove_each(
+        [spec.name for spec in _each_once(names)],
+        lambda name: PublicDatasets.remove(name, data_dir, progress=progress),
+        ("data_dir", data_dir),
+        as_json=as_json,
+    )
 
 
 dataset.add_command(schema_command)
@@ -128,15 +122,6 @@ dataset.add_command(schema_command)
 def download_data_cli() -> None:
     """Run the command `dataset`."""
     dataset(prog_name="dataset")
-
-
-def _refuse_unknown(names: Sequence[str]) -> None:
-    """Look whether what is named is known, before anything is done."""
-    for name in names:
-        try:
-            PublicDatasets.get_spec(name)
-        except DatasetError as error:
-            raise click.UsageError(str(error)) from error
 
 
 def _each_once(names: Sequence[str]) -> list[DatasetSpec]:

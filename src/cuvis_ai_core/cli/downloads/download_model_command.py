@@ -14,12 +14,14 @@ from cuvis_ai_core.cli.downloads.command_parts import (
     Saying,
     emitter,
     print_payload,
+    refuse_unknown,
+    remove_each,
     schema_command,
 )
 from cuvis_ai_core.data.downloads.weights_index import default_plugins_dirs, index_json
 from cuvis_ai_core.data.downloads.weights_status import ModelStatus
 from cuvis_ai_core.data.model_weights import ModelWeights
-from cuvis_ai_core.errors import CuvisError, ModelDownloadError
+from cuvis_ai_core.errors import CuvisError
 
 _PLUGINS_DIRS = click.option(
     "--plugins-dir",
@@ -196,21 +198,13 @@ def _remove(
     _read(plugins_dirs, names)
     progress = emitter(as_json=as_json, as_events=False)
     remove = ModelWeights.remove_dir if folder else ModelWeights.remove
-    removed: list[dict[str, Any]] = []
-    failed = []
-    for name in (folder,) if folder else names:
-        try:
-            freed = remove(name, cache_dir, progress=progress)
-        except (CuvisError, OSError) as error:
-            failed.append(str(error))  # the others are removed all the same
-            continue
-        removed.append({"dir" if folder else "name": name, "freed_bytes": freed})
-        if not as_json:
-            click.echo(f"{name}: {shown_size(freed)} removed")
-    if as_json:
-        print_payload("cache_dir", ModelWeights.resolve_cache_dir(cache_dir), "removed", removed)
-    if failed:
-        raise click.ClickException("\n".join(failed))
+    remove_each(
+        (folder,) if folder else names,
+        lambda name: remove(name, cache_dir, progress=progress),
+        ("cache_dir", ModelWeights.resolve_cache_dir(cache_dir)),
+        key="dir" if folder else "name",
+        as_json=as_json,
+    )
 
 
 download_model.add_command(schema_command)
@@ -229,11 +223,7 @@ def _read(folders: Iterable[Path], names: Sequence[str] = ()) -> None:
         ModelWeights.load_manifests(list(folders) or default_plugins_dirs())
     except CuvisError as error:
         raise click.ClickException(str(error)) from error
-    for name in names:
-        try:
-            ModelWeights.get(name)
-        except ModelDownloadError as error:
-            raise click.UsageError(str(error)) from error
+    refuse_unknown(names, ModelWeights.get)
 
 
 def _each(names: Sequence[str], cache_dir: Path | None) -> Iterable[tuple[str, ModelStatus]]:

@@ -12,7 +12,6 @@ from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.data.downloads.progress_events import SCHEMA_VERSION
-from cuvis_ai_core.data.downloads.trained_pipelines import TRAINED_PIPELINES
 from cuvis_ai_core.data.downloads.weight_entries import RegisteredWeight, WeightEntry, entry_of
 from cuvis_ai_core.errors import ManifestError, ModelDownloadError, ModelRegistryConflict, YamlError
 
@@ -27,6 +26,10 @@ USED_FOR_LABELS: Final = (
     "Trained pipeline",
 )
 """What published programs sort weights by, in their order; others come behind."""
+TRAINED_PIPELINES: Final = tuple(
+    map(entry_of, json.loads(Path(__file__).with_name("trained_pipelines.json").read_text(encoding="utf-8")))
+)
+"""Those that Cubert publishes and no manifest names, as the published index of weights has them."""
 WEIGHTS_HOSTS: Final = ("huggingface.co", "us.aws.cdn.hf.co")
 _LOGGER: Final = logging.getLogger(__name__)
 
