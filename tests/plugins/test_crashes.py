@@ -13,9 +13,8 @@ import pytest
 
 from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.plugins.cache import altered_entries
-from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
+from cuvis_ai_core.plugins.cache.checkout_entry import read_marker, refuse_altered
 from cuvis_ai_core.plugins.cache.housekeeping import entries, prune
-from cuvis_ai_core.plugins.cache.sources import Source, refuse_altered
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.cache.target_entry import complete_targets
 from cuvis_ai_core.testing.git_host import GitHost
@@ -102,7 +101,7 @@ def assert_whole(store: Store) -> None:
     checkout, target = entries(store)
     marker = read_marker(checkout.path)
     assert marker is not None
-    refuse_altered("echo", Source(checkout.path, marker["commit"]))
+    refuse_altered("echo", checkout.path, marker["commit"])
     (found,) = complete_targets(target.path.parent)
     altered_entries.refuse_altered(found)
     prune(store, unused_for=1e9)

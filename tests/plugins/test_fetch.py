@@ -18,7 +18,8 @@ from cuvis_ai_core.errors import (
     StoreError,
     TagNotFoundError,
 )
-from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder, refuse_altered
+from cuvis_ai_core.plugins.cache.checkout_entry import refuse_altered
+from cuvis_ai_core.plugins.cache.sources import Source, git_source, local_source, project_folder
 from cuvis_ai_core.plugins.cache.store import Store
 from cuvis_ai_core.plugins.git.repository_tags import remote_commit, remote_tags
 from cuvis_ai_core.plugins.manifest.manifest_schema import parse_plugin
@@ -169,10 +170,10 @@ def test_a_checkout_that_was_altered_is_not_built_from(
     """Changed, added, ignored, removed, linked: the documented message and its remedy."""
     url = git_host.add(f"altered-{tmp_path.name}", {**project_files(), ".gitignore": "*.pyc\n"}, tag="v1")
     source = git_source("echo", url, "v1", Store(tmp_path / "cache"), print)
-    refuse_altered("echo", source)
+    refuse_altered("echo", source.folder, str(source.commit))
     alter(source.folder)
     with pytest.raises(CacheMismatchError, match="Tag mismatch in cache for plugin 'echo': files in ") as caught:
-        refuse_altered("echo", source)
+        refuse_altered("echo", source.folder, str(source.commit))
     assert 'NodeRegistry.clear_plugin_cache("echo")' in str(caught.value)
 
 
@@ -187,7 +188,7 @@ def test_a_checkout_that_git_itself_calls_modified_was_not_altered(tmp_path: Pat
     source = git_source("echo", url, "v1", Store(tmp_path / "cache"), print)
     os.utime(source.folder / "crlf.txt")
     assert git(source.folder, "status", "--porcelain") == " M crlf.txt\n"
-    refuse_altered("echo", source)
+    refuse_altered("echo", source.folder, str(source.commit))
 
 
 def test_a_load_that_would_build_from_an_altered_checkout_fails(
@@ -202,14 +203,6 @@ def test_a_load_that_would_build_from_an_altered_checkout_fails(
     registry.unload_plugin("echo")
     remove_tree(cache / ".targets")
     assert isinstance(failure(registry, repo=config["repo"], tag="v1.0.0"), CacheMismatchError)
-
-
-def test_a_local_plugin_may_be_altered(local_plugin: Callable[..., Path]) -> None:
-    """It has no commit that it could differ from."""
-    source = local_source(local_plugin())
-    (source.folder / "added.py").write_text("")
-    refuse_altered("echo", source)
-    assert source.commit is None
 
 
 def test_two_tags_of_one_commit_share_no_target(

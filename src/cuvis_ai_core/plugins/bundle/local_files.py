@@ -16,10 +16,6 @@ NOT_BUNDLED: Final = (".git", ".hg", "*.egg-info", *NO_SOURCE)
 def files_below(folder: Path, ignored: tuple[str, ...] = NOT_BUNDLED) -> Iterator[str]:
     """Return all files below a folder, relative to it, with `/`; those that links in it lead to are files of theirs.
 
-    Args:
-        folder: The folder.
-        ignored: Patterns of names that are left out.
-
     Raises:
         BundleError: A link leads out of the folder, or to nothing; something is no file.
     """

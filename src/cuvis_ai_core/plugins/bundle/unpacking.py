@@ -49,13 +49,6 @@ class Unbundled(NamedTuple):
 class OpenBundle:
     """A bundle whose content lies in a temporary folder, and proved itself; nothing of it is in place yet.
 
-    Args:
-        folder: The temporary folder.
-        manifest: Its manifest.
-        lock: Its lock file.
-        own: A lock file of the user's own.
-        store: The plugin cache.
-
     Attributes:
         asked: What it asks to be believed, plugin by plugin.
         wheels: How many wheels it brings.

@@ -79,13 +79,8 @@ def check_checkout(place: Path, marker: Mapping[str, Any], *, write: bool) -> No
     _check_files(place, marker, write=write)
 
 
-def refuse_altered_checkout(name: str, folder: Path, commit: str) -> None:
+def refuse_altered(name: str, folder: Path, commit: str) -> None:
     """Read all files of a checkout, and raise if they are not what was fetched.
-
-    Args:
-        name: Name of the plugin in its manifest.
-        folder: The checkout.
-        commit: Its commit.
 
     Raises:
         CacheMismatchError: Files of the checkout were changed, added or removed.

@@ -24,10 +24,6 @@ _INSTALLED: Final = {".targets": "target", ".envs": "environment"}
 class Entry:
     """A checkout, a target directory, an environment, or the wheels that bundles brought, in the plugin cache.
 
-    Args:
-        store: The plugin cache.
-        path: Folder of the entry.
-
     Attributes:
         kind: `checkout`, `target`, `environment` or `wheels`.
         key: Name and tag of a checkout; name and content of a target directory or environment.
@@ -148,17 +144,11 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
     Raises:
         StoreError: Something cannot be removed.
     """
-    found = entries(store, plugin)
-    wheels = [entry for entry in found if entry.kind == "wheels"]
-    for entry in wheels:
-        with store.guard(), store.workspace() as work:
-            entry.size  # noqa: B018 - read while it is there
-            os.replace(entry.path, work / "wheels")
     if plugin is None and store.host_wheels.is_dir():
         # Whoever installs from them in this moment has them again with the next try.
         with store.guard(), store.lock("host-wheels"), store.workspace() as work:
             os.replace(store.host_wheels, work / "host")
-    return [*wheels, *(entry for entry in found if entry not in wheels and _removed(entry))]
+    return [entry for entry in entries(store, plugin) if _removed(entry)]
 
 
 def prune(
@@ -195,12 +185,7 @@ def prune(
 
 
 def replace_older(store: Store, place: Path) -> None:
-    """Remove the target directories, or environments, of a local plugin from before its project file was edited.
-
-    Args:
-        store: The plugin cache.
-        place: Folder of the present ones.
-    """
+    """Remove the target directories, or environments, of a local plugin from before its project file was edited."""
     same, dot, _ = place.name.rpartition(".")
     for entry in entries(store, place.name.partition("@")[0]) if dot else ():
         alike = entry.path.parent.parent == place.parent and entry.key.startswith(f"{same}.")

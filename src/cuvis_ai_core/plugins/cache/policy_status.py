@@ -29,12 +29,6 @@ class Standing(NamedTuple):
 def standing_of(name: str, declared: GitPlugin | LocalPlugin, store: Store, *, locked: bool) -> Standing:
     """Return how a plugin stands with the policy.
 
-    Args:
-        name: Name of the plugin.
-        declared: Its manifest entry.
-        store: The plugin cache.
-        locked: Whether a lock file has it.
-
     Raises:
         PolicyError: The policy is broken.
     """

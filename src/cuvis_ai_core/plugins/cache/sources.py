@@ -20,7 +20,6 @@ from cuvis_ai_core.plugins.cache.checkout_entry import (
     identity,
     mismatch,
     read_marker,
-    refuse_altered_checkout,
 )
 from cuvis_ai_core.plugins.cache.store import Store, leads_out, long_hash, short_hash
 from cuvis_ai_core.plugins.dependencies.search_path import interpreter
@@ -52,12 +51,7 @@ class Source(NamedTuple):
 
 
 def title_of(name: str, source: Source) -> str:
-    """Return what a plugin's modules are called after: name and tag as its checkout is, or name and a hash of its path.
-
-    Args:
-        name: Name of the plugin in its manifest.
-        source: Its code.
-    """
+    """Return what a plugin's modules are called after: its checkout, or its name and a hash of its path."""
     # Two local folders may go by one name, in one manifest today and in another tomorrow.
     return f"{name}@{short_hash(str(source.folder))}" if source.commit is None else source.folder.name
 
@@ -230,20 +224,6 @@ def _checked(place: Path, marker: Mapping[str, Any], *, write: bool) -> Source:
 def _source(place: Path, marker: Mapping[str, Any]) -> Source:
     unsettled = (marker["repo"], marker["tag"]) if marker.get(UNSETTLED) else None
     return Source(place, marker["commit"], marker["content"], unsettled)
-
-
-def refuse_altered(name: str, source: Source) -> None:
-    """Raise if a checkout holds other files than were fetched; a local path may hold what it likes.
-
-    Args:
-        name: Name of the plugin in its manifest.
-        source: Its code.
-
-    Raises:
-        CacheMismatchError: Files of the checkout were changed, added or removed.
-    """
-    if source.commit is not None:
-        refuse_altered_checkout(name, source.folder, source.commit)
 
 
 def project_folder(declared: GitPlugin | LocalPlugin, source: Source) -> Path:

@@ -43,10 +43,6 @@ def settle(name: str, source: Source) -> None:
 
     Where nobody can be asked, what the bundle said holds on, with a warning.
 
-    Args:
-        name: Name of the plugin in its manifest.
-        source: Its code.
-
     Raises:
         CacheMismatchError: It is another one.
         TagNotFoundError: There is no such tag.

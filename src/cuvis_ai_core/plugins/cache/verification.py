@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from cuvis_ai_core._redact import without_credentials
 from cuvis_ai_core.errors import CacheMismatchError, CuvisError, NotAllowedError, StoreError
 from cuvis_ai_core.plugins.cache import altered_entries
-from cuvis_ai_core.plugins.cache.checkout_entry import read_marker
+from cuvis_ai_core.plugins.cache.checkout_entry import read_marker, refuse_altered
 from cuvis_ai_core.plugins.cache.environment_entry import read_environment
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.sources import (
@@ -16,7 +16,6 @@ from cuvis_ai_core.plugins.cache.sources import (
     cached_source,
     content_of,
     local_source,
-    refuse_altered,
 )
 from cuvis_ai_core.plugins.cache.store import Store, listed
 from cuvis_ai_core.plugins.cache.target_entry import complete_target
@@ -71,11 +70,6 @@ def verify_store(store: Store) -> Iterator[Finding]:
 def verify_plugin(name: str, declared: GitPlugin | LocalPlugin, store: Store) -> Iterator[Finding]:
     """Verify what a cache has of one plugin of a manifest; nothing is found where it has nothing.
 
-    Args:
-        name: Name of the plugin.
-        declared: Its entry in the manifest.
-        store: The plugin cache.
-
     Raises:
         SourceError: The folder of the plugin's project is not there.
     """
@@ -93,8 +87,9 @@ def verify_plugin(name: str, declared: GitPlugin | LocalPlugin, store: Store) ->
 
 def _git(name: str, url: str, tag: str, source: Source) -> Iterator[Finding]:
     where = f"{tag} of {without_credentials(url)}"
-    yield Finding(name, "tag", where, _problem(lambda: _refuse_moved(name, url, tag, str(source.commit))))
-    yield Finding(name, "checkout", str(source.folder), _problem(lambda: refuse_altered(name, source)))
+    commit = str(source.commit)
+    yield Finding(name, "tag", where, _problem(lambda: _refuse_moved(name, url, tag, commit)))
+    yield Finding(name, "checkout", str(source.folder), _problem(lambda: refuse_altered(name, source.folder, commit)))
 
 
 def _installed(place: Path) -> Iterator[Finding]:

@@ -31,13 +31,7 @@ def stands_in(other: str, wanted: str) -> bool:
 
 
 def are_one(name: str, one: Path, other: Path) -> bool:
-    """Tell whether a distribution has the same files in two target directories; True where that cannot be told.
-
-    Args:
-        name: Its normalised name.
-        one: A target directory.
-        other: Another one.
-    """
+    """Tell whether a distribution has the same files in two target directories; True where that cannot be told."""
     found = [_files(str(folder), name) for folder in (one, other)]
     return None in found or found[0] == found[1]
 

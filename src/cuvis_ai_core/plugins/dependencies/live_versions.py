@@ -97,11 +97,6 @@ class Lease:
 def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) -> Lease:
     """Decide for each dependency of a plugin who serves it: the host, a live target, or the plugin's own target.
 
-    Args:
-        plugin: The plugin's own distribution.
-        needed: The other distributions in its target directory.
-        target: That directory.
-
     Raises:
         DependencyConflictError: A live version violates a requirement, and the plugin cannot have its own.
     """

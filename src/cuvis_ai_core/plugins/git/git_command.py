@@ -93,7 +93,8 @@ def git(
     """
     # Else a folder that is no repository would be taken for part of one above it, such as a home under git.
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
-    words, env = hidden([*_options(settings), *arguments], {**env, **(variables or {})})
+    options = (word for setting in (*_CONFIGURATION, *settings) for word in ("-c", setting))
+    words, env = hidden([*options, *arguments], {**env, **(variables or {})})
     return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=_MEMORY)
 
 
@@ -122,14 +123,5 @@ def ls_remote(*arguments: str) -> Finished:
 
 
 def rewritten(url: str, folder: Path) -> str:
-    """Return from where git fetches if it is given an address: what `insteadOf` of the user makes of it.
-
-    Args:
-        url: The address.
-        folder: A folder to run git in.
-    """
+    """Return from where git fetches if it is given an address: what `insteadOf` of the user makes of it."""
     return git(folder, "ls-remote", "--get-url", "--", url).stdout.strip()
-
-
-def _options(settings: Iterable[str]) -> list[str]:
-    return [word for setting in (*_CONFIGURATION, *settings) for word in ("-c", setting)]

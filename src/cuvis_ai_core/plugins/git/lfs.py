@@ -44,10 +44,6 @@ _POINTER: Final = re.compile(
 def replace_pointers(folder: Path, url: str) -> None:
     """Have the files themselves in place of pointers, wherever in a checkout they lie.
 
-    Args:
-        folder: The checkout.
-        url: Address of the repository.
-
     Raises:
         SourceError: They cannot be had, or git-lfs is not installed.
         StoreError: The disk is full.

@@ -64,21 +64,13 @@ def _tell_of_mirror(url: str, actual: str) -> None:
 def remote_commit(url: str, tag: str) -> str:
     """Ask the repository which commit a tag names now, whether the tag has a message of its own or not.
 
-    Args:
-        url: Address of the repository.
-        tag: Name of the tag.
-
     Raises:
         SourceError: The tag is not there, or the repository does not answer.
         TimeLimitError: git took longer than it may.
     """
-    refuse_offline(url)
     reference = f"refs/tags/{tag}"
     # Both names, since a server matches patterns literally: without `^{}` an annotated tag is told as its own object.
-    finished = ls_remote("--", url, reference, f"{reference}^{{}}")
-    if finished.returncode:
-        raise unreachable(finished, "ask", url)
-    commit = _tags_in(finished.stdout).get(tag)
+    commit = _asked(url, "--", url, reference, f"{reference}^{{}}").get(tag)
     if commit is None:
         raise _no_tag(url, tag)
     return commit
@@ -87,23 +79,20 @@ def remote_commit(url: str, tag: str) -> str:
 def remote_tags(url: str) -> dict[str, str]:
     """Ask the repository for its tags, and which commit each names.
 
-    Args:
-        url: Address of the repository.
-
     Raises:
         SourceError: The repository does not answer.
         TimeLimitError: git took longer than it may.
     """
+    return _asked(url, "--tags", "--", url)
+
+
+def _asked(url: str, *arguments: str) -> dict[str, str]:
+    """Return the commits of the tags that `git ls-remote` lists."""
     refuse_offline(url)
-    finished = ls_remote("--tags", "--", url)
+    finished = ls_remote(*arguments)
     if finished.returncode:
         raise unreachable(finished, "ask", url)
-    return _tags_in(finished.stdout)
-
-
-def _tags_in(listing: str) -> dict[str, str]:
-    """Return the commits of the tags that `git ls-remote` listed."""
-    found = (line.partition("\trefs/tags/") for line in listing.splitlines())
+    found = (line.partition("\trefs/tags/") for line in finished.stdout.splitlines())
     commits = {tag: commit for commit, _, tag in found if tag}
     # An annotated tag is an object of its own; what it names is listed with ^{}.
     return {tag: commits.get(f"{tag}^{{}}", commit) for tag, commit in commits.items() if not tag.endswith("^{}")}
@@ -123,10 +112,6 @@ def _no_tag(url: str, tag: str) -> TagNotFoundError:
 
 def refuse_links(folder: Path, url: str) -> None:
     """Refuse a checkout with a link that leads out of it, or into Git's own folder: who builds it would follow.
-
-    Args:
-        folder: The checkout.
-        url: Address of the repository.
 
     Raises:
         SourceError: It has one.

@@ -19,10 +19,6 @@ def hidden(words: Sequence[str], variables: Mapping[str, str]) -> tuple[list[str
     """Return the words of a command of git without credentials, and the variables that say them.
 
     Only the host of the address is told them, and no other credential helper gets to keep them.
-
-    Args:
-        words: What follows `git`.
-        variables: The variables that it gets.
     """
     found = next((match for word in words if (match := _ADDRESS.search(word))), None)
     if found is None:

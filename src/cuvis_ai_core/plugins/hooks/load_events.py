@@ -17,11 +17,6 @@ class Announcing:
     """Tells observers of the states of those plugins that are wanted.
 
     One with `isolation: auto` that cannot live in this process has not failed by that.
-
-    Args:
-        announce: Tells them.
-        plugins: The plugins.
-        wanted: Names of those that are wanted.
     """
 
     def __init__(

@@ -57,9 +57,6 @@ Step: TypeAlias = Callable[[Job, Enter], None]
 class Jobs:
     """The plugins of a request on their way.
 
-    Args:
-        request: What is wanted.
-
     Attributes:
         crew: Threads to work with.
     """

@@ -36,11 +36,7 @@ def uv_settings() -> _Settings:
 
 
 def pip_settings(uv: Mapping[str, Any]) -> tuple[_Settings, dict[str, str]]:
-    """Return pip's settings as settings of uv and as environment variables, for what uv has no own settings for.
-
-    Args:
-        uv: What `uv.toml` says.
-    """
+    """Return pip's settings as settings of uv and as environment variables, for what uv has no own settings for."""
     pip = _read_pip()
     settings: _Settings = {}
     # All or nothing: who has set uv up has said where packages are, and a company's index must not be mixed with

@@ -41,11 +41,7 @@ installation, which both take about that long."""
 
 
 class Installer:
-    """Installs plugins into the plugin cache; what is announced is announced in the thread of the caller.
-
-    Args:
-        request: What is wanted.
-    """
+    """Installs plugins into the plugin cache; what is announced is announced in the thread of the caller."""
 
     def __init__(self, request: InstallRequest) -> None:
         self._jobs = Jobs(request)

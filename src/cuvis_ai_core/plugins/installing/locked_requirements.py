@@ -16,11 +16,6 @@ _HINT = "Ask who changed the lock file. If the manifest is right: cuvis-ai plugi
 def refuse_addresses(name: str, pins: Iterable[str], requirements: Sequence[str]) -> None:
     """Raise if a pin names a file or a repository somewhere that the plugin itself does not name.
 
-    Args:
-        name: Name of the plugin.
-        pins: What is locked for it.
-        requirements: Its requirements.
-
     Raises:
         LockError: One does.
     """

@@ -9,7 +9,8 @@ from packaging.specifiers import SpecifierSet
 
 from cuvis_ai_core.errors import ProjectFileError
 from cuvis_ai_core.plugins.cache import policy_checks
-from cuvis_ai_core.plugins.cache.sources import Source, project_folder, refuse_altered
+from cuvis_ai_core.plugins.cache.checkout_entry import refuse_altered
+from cuvis_ai_core.plugins.cache.sources import Source, project_folder
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 from cuvis_ai_core.plugins.disk.altered_files import NO_SOURCE
 from cuvis_ai_core.plugins.installing.pyproject import Project, is_project, read_project, version_in
@@ -45,7 +46,8 @@ class Building:
         self, name: str, declared: GitPlugin | LocalPlugin, source: Source, uv: Uv, *, own_process: bool
     ) -> None:
         # Before anything of it is read: a checkout that was altered would be built, and kept as if it were the tag.
-        refuse_altered(name, source)
+        if source.commit is not None:
+            refuse_altered(name, source.folder, source.commit)
         self.folder = project_folder(declared, source)
         if isinstance(declared, LocalPlugin):
             # A link in a folder of somebody else's may lead elsewhere since the policy looked at it.

@@ -119,9 +119,6 @@ class Uv(UvProgram):
     def yanked(self, pins: Sequence[str]) -> dict[str, str]:
         """Return which pins their authors took back, with what they say about it, as the package index tells.
 
-        Args:
-            pins: `name==version`.
-
         Raises:
             DependencyNotFoundError: One of them is not there any more.
             InstallError: uv failed otherwise.

@@ -24,9 +24,6 @@ _LOOKED_AT: Final = frozenset({"__class__", "__dict__", "__doc__", "__file__", "
 class UnloadedModules:
     """The modules of one package while they are not in `sys.modules`.
 
-    Args:
-        package: The package.
-
     Attributes:
         parked: The modules by name.
         aliases: Other names of the package, by which files of other processes know it.

@@ -16,10 +16,6 @@ from cuvis_ai_core.plugins.private_code import open_code, publish
 def revive(package: str, cache: Path) -> Scope:
     """Open the code of a plugin that the cache holds, for the life of this process.
 
-    Args:
-        package: Its private package.
-        cache: Folder of the plugin cache.
-
     Raises:
         NotAllowedError: The policy does not allow it.
         PluginModuleError: It is not in the cache, or was installed for another environment only.

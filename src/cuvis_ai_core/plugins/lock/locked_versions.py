@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 def versions_for(manifest: Path, plugins: Mapping[str, Declared]) -> Versions:
     """Return how versions come about for a manifest: from the lock file beside it, if there is one.
 
-    Args:
-        manifest: The manifest.
-        plugins: Its entries by the plugins' names.
-
     Raises:
         LockError: The lock file cannot be read, differs from the manifest, or says nothing about this platform.
     """
@@ -39,9 +35,6 @@ def versions_for(manifest: Path, plugins: Mapping[str, Declared]) -> Versions:
 
 class LockedVersions(Versions):
     """With a lock file: exactly what stands in it.
-
-    Args:
-        lock: The lock file.
 
     Raises:
         LockError: It says nothing about this interpreter and platform.

@@ -190,12 +190,7 @@ def write_lock(lock: Lock) -> None:
 
 
 def entry_of(declared: Declared, manifest: Path) -> dict[str, Any]:
-    """Return what a manifest entry and its lock have in common; the lock adds what was found.
-
-    Args:
-        declared: The entry.
-        manifest: The manifest, from which paths are seen.
-    """
+    """Return what a manifest entry and its lock have in common; the lock adds what was found."""
     entry: dict[str, Any] = {
         "extras": list(declared.extras),
         "build": list(declared.build),

@@ -9,9 +9,6 @@ from pathlib import Path
 def writable_by_all(*places: Path) -> Path | None:
     """Return what everybody may write, of some files and folders: one of them, what is in it, or where it lies.
 
-    Args:
-        places: The files and folders.
-
     Raises:
         OSError: One cannot be looked at.
     """

@@ -30,11 +30,7 @@ _ASKED_LATER: Final = "bounded_dependencies"
 
 
 def surely_allows(repo: str) -> bool:
-    """Tell whether a policy is there that allows a repository, and that for sure.
-
-    Args:
-        repo: Address of the repository.
-    """
+    """Tell whether a policy is there that allows a repository, and that for sure."""
     from cuvis_ai_core._untrusted_files import load_yaml
 
     path = next(map(Path, filter(may_be_there, places())), None)

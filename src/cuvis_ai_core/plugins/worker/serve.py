@@ -40,11 +40,7 @@ _CORE: Final = f"{Path(errors.__file__).parent}{os.sep}"
 
 
 class Server:
-    """Answers requests.
-
-    Args:
-        channel: The connection to the host.
-    """
+    """Answers requests."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -150,11 +146,7 @@ class Server:
 
 
 class _Hosted:
-    """A node of the plugin.
-
-    Args:
-        node: The node.
-    """
+    """A node of the plugin."""
 
     def __init__(self, node: Any) -> None:
         self.node = node
@@ -260,12 +252,7 @@ class _Hosted:
 
 
 def _told(error: BaseException, owner: object) -> dict[str, Any]:
-    """Return what the host is told about an exception.
-
-    Args:
-        error: The exception.
-        owner: Whose code was called.
-    """
+    """Return what the host is told about an exception."""
     kinds = [each.__name__ for each in type(error).__mro__]
     ours = next((name for name in kinds if isinstance(error, CuvisError) and hasattr(errors, name)), None)
     return {
