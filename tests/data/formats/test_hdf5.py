@@ -1,5 +1,6 @@
 """HDF5 files as instruments' processors and people write them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,36 @@ def test_damaged(tmp_path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CubeError, match=r"a\.h5' is not an HDF5 file that can be read"):
         read_cube(path, READERS)
+
+
+def _packed(file: Any, name: str, values: Any) -> None:
+    """Add an array that some filter packed which nobody has."""
+    values = np.asarray(values)
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_chunk(values.shape)
+    created.set_filter(300, h5py.h5z.FLAG_OPTIONAL)  # of those for tests
+    space = h5py.h5s.create_simple(values.shape)
+    stored = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(values.dtype), space, created)
+    stored.write_direct_chunk((0,) * values.ndim, values.tobytes())
+
+
+@pytest.mark.parametrize("packed", ["cube", "wavelengths"])
+def test_filters_that_are_missing_are_named(tmp_path: Path, packed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is not damaged: what packed it is named, and the package of filters imported where there is one."""
+    arrays = {"cube": DATA.astype(np.float32), "wavelengths": NM}
+    path = _file(tmp_path / "a.h5", **{name: values for name, values in arrays.items() if name != packed})
+    with h5py.File(path, "a") as file:
+        _packed(file, packed, arrays[packed])
+        _packed(file, "other", DATA)
+    (tmp_path / "hdf5plugin.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    with pytest.raises(
+        CubeError, match=rf"The array '/{packed}' of the file '.*a\.h5' is packed by the filter 300"
+    ) as error:
+        read_cube(f"{path}::cube", READERS)
+    assert "pip install hdf5plugin" in str(error.value.hint)
+    assert sys.modules["hdf5plugin"].__file__ == str(tmp_path / "hdf5plugin.py")
 
 
 def test_hdf4(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.hdf5_datasets import KIND, attributes, datasets
+from cuvis_ai_core.data.formats.hdf5_filters import unpacked
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.prisma import is_prisma, read_prisma
 from cuvis_ai_core.errors import CubeError
@@ -41,4 +42,7 @@ def read_hdf5(path: Path, array: str | None = None) -> Cube:
         if is_prisma(path, file, array):
             return read_prisma(path, file, array)
         variables = {variable.name: variable for variable in datasets(path, file)}
-        return cube_of(path, variables, attributes(file), array)
+        stored = [each.array for each in variables.values() if isinstance(each.array, h5py.Dataset)]
+        stored.sort(key=lambda each: each.ndim)  # lists of bands are what is read here
+        with unpacked(path, stored):
+            return cube_of(path, variables, attributes(file), array)

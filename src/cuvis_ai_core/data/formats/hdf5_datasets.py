@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
+from cuvis_ai_core.data.formats.hdf5_filters import load_filters, unpacked
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.data.formats.variable_choice import Variable
@@ -47,8 +48,10 @@ def reopened(path: Path, name: str) -> Opening:
             # Once for each cube: links are looked up by opening other files, and a tile is read some thousand times.
             if not proven:
                 refuse_elsewhere(path, item)
+                load_filters([item])
                 proven = True
-            yield item
+            with unpacked(path, [item]):
+                yield item
 
     return opened
 
@@ -67,6 +70,7 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
     file.visititems(look)
     if not any(len(dataset.shape) >= _RANK for dataset in found):
         refuse_links(path, file)
+    load_filters(found)
     for dataset in found:
         refuse_elsewhere(path, dataset)
         name, attrs = dataset.name.strip("/"), attributes(dataset)
