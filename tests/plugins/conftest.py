@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+from weakref import WeakSet
 
 import pytest
 
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.plugins.dependencies import live_versions
 from cuvis_ai_core.plugins.isolation.calling_plugin import LENT
+from cuvis_ai_core.plugins.isolation.finder import install_finder
+from cuvis_ai_core.plugins.isolation.scope import Code, Scope, open_scope
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -173,3 +177,23 @@ def load_code(
         return sys.modules[registry.get(f"{name}.nodes.Echo").__module__]
 
     return run
+
+
+@pytest.fixture
+def scope_of(tmp_path: Path, write_files: Callable[[Path, Files], Path]) -> Iterator[Callable[..., Scope]]:
+    """Return a function that opens a scope of some files, which lives for as long as the test has it."""
+    install_finder()
+    opened: WeakSet[Scope] = WeakSet()
+
+    def open_one(files: Files, **more: Any) -> Scope:
+        folder = write_files(tmp_path / f"code{len(list(tmp_path.glob('code*')))}", files)
+        tops = frozenset(name.partition("/")[0].removesuffix(".py") for name in files)
+        code = Code([str(folder)], tops, frozenset(), frozenset(), {}, editable=False)._replace(**more)
+        scope = open_scope(uuid4().hex, f"files@{uuid4().hex}", code)
+        opened.add(scope)
+        return scope
+
+    yield open_one
+    for scope in list(opened):
+        while scope.held:
+            scope.release()
