@@ -10,7 +10,7 @@ import pytest
 
 from cuvis_ai_core.plugins.isolation import private_module_lookup
 from cuvis_ai_core.plugins.isolation.private_module_lookup import ask_for_missing
-from cuvis_ai_core.plugins.isolation.private_names import private_name, second_name
+from cuvis_ai_core.plugins.isolation.private_names import PARENT, private_name, second_name
 from cuvis_ai_core.plugins.isolation.scope import Scope
 
 OWN = {
@@ -99,6 +99,7 @@ def test_another_name_of_a_content_means_the_same_modules(own: Scope) -> None:
 
 def test_who_knows_where_a_plugin_lies_is_asked_for_it(own: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     """In turn, by the name of the package; who knows nothing of it leaves it to the next."""
+    importlib.import_module(PARENT)  # which has one asked that looks into the cache
     monkeypatch.setattr(private_module_lookup, "_knowing", [])
     gone = private_name("looked-for@v1")
     with pytest.raises(ModuleNotFoundError):
