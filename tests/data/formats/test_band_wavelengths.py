@@ -53,6 +53,8 @@ def _bands(
         ({"attrs": {"long_name": ["400 nm", "500 nm", "700 nm"]}}, NM),
         ({"attrs": {"long_name": ["400 nm", "500 nm"]}}, None),
         ({"attrs": {"title": ["400 nm", "500 nm", "700 nm"]}}, None),
+        ({"centre": ([0.4, 0.5, 0.7], {"units": "um", "standard_name": "radiation_wavelength"})}, NM),
+        ({"centre": (NM, {"standard_name": "radiation_frequency"})}, None),
         ({"dim": "band", "band": NM}, NM),
         ({"dim": "band", "band": [1.0, 2.0, 3.0], "g__band": NM}, NM),
         ({"dim": "band", "band": [400.0, 401.0, 402.0]}, None),

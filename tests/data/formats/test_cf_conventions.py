@@ -47,16 +47,37 @@ def _as_base64(number: float) -> str:
         ({"Scale_Factor": 4.0, "scale_factor": 2.0}, 2.0, None),
         ({"Scale_Factor": 0.0}, None, None),
         ({"Scale_Factor": 1.0}, None, None),
-        ({"scale_factor": [2.0, 3.0], "add_offset": "none"}, None, None),
-        ({"scale_factor": nan, "add_offset": inf}, None, None),
     ],
 )
 def test_scale_and_offset(attrs: dict[str, Any], gain: float | None, offset: float | None) -> None:
-    """One number each, which is said where it changes something; what is none changes nothing."""
+    """One number each, which is said where it changes something."""
     remarks: list[str] = []
     found = meaning_of(attrs, np.dtype("i2"), remarks)
     assert (found.gain, found.offset) == (gain, offset)
     assert len(remarks) == sum(each is not None for each in (gain, offset))
+
+
+def test_scale_and_offset_of_each_band() -> None:
+    """A list has one for each band; what fits nothing is left out, which is said."""
+    remarks: list[str] = []
+    found = meaning_of({"scale_factor": [2.0, 3.0], "add_offset": [0.0, 1.0]}, np.dtype("i2"), remarks, 2)
+    assert (np.asarray(found.gain).tolist(), np.asarray(found.offset).tolist()) == ([2, 3], [0, 1])
+    assert remarks == [
+        "Values were multiplied by the scale_factor of each band of the file.",
+        "The add_offset of each band of the file was added.",
+    ]
+    assert np.asarray(meaning_of({"Scale_Factor": [2.0, 4.0]}, np.dtype("i2"), [], 2).gain).tolist() == [0.5, 0.25]
+    assert meaning_of({"scale_factor": [1.0, 1.0], "Scale_Factor": [0.0, 1.0]}, np.dtype("i2"), [], 2).gain is None
+
+
+@pytest.mark.parametrize("value", [[2.0, 3.0], "none", nan, inf])
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset", "Scale_Factor"])
+def test_scales_that_fit_nothing_are_said(name: str, value: Any) -> None:
+    """They change no value."""
+    remarks: list[str] = []
+    found = meaning_of({name: value}, np.dtype("i2"), remarks, 3)
+    assert (found.gain, found.offset) == (None, None)
+    assert remarks == [f"The {name} of the file is neither a number nor one for each band; it was left out."]
 
 
 @pytest.mark.parametrize(

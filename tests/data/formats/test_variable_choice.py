@@ -66,6 +66,19 @@ def test_one_of_several(names: list[str], wanted: str | None, chosen: str | None
     assert "scene.h5" in str(error.value.hint or "") or "Ask for one of these" in str(error.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("layer", "chosen"), [((1, 3, 4), "image"), ((1, 2, 3, 1), "image"), ((5, 3, 4), None), ((1, 5, 3, 4), None)]
+)
+def test_layers_beside_an_image(layer: tuple[int, ...], chosen: str | None) -> None:
+    """A layer with a time of one element, as of quality, is no second image: it has two axes."""
+    variables = _by_name(_variable("quality", *layer), _variable("image", 1, 5, 3, 4))
+    if chosen is None:
+        with pytest.raises(CubeError, match="has 2 arrays of three dimensions"):
+            choose(FILE, variables, None)
+    else:
+        assert choose(FILE, variables, None).name == chosen
+
+
 @pytest.mark.parametrize(("count", "more"), [(20, ""), (21, " and 1 more"), (23, " and 3 more")])
 def test_twenty_arrays_are_named(count: int, more: str) -> None:
     """And how many more there are; types where they are no real numbers of an image."""

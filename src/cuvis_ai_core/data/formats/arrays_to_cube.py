@@ -42,9 +42,8 @@ def cube_of(file: Path, variables: Variables, root: Mapping[str, Any], wanted: s
     if file.is_file():
         refuse_bomb(file, prod(chosen.shape) * np.dtype(chosen.array.dtype).itemsize)
     axes = axes_of(chosen, list_lengths(chosen, variables, root), remarks)
-    image = Stored(
-        chosen.array, chosen.opening(), axes, meaning_of(chosen.attrs, np.dtype(chosen.array.dtype), remarks)
-    )
+    meaning = meaning_of(chosen.attrs, np.dtype(chosen.array.dtype), remarks, chosen.shape[axes[2]])
+    image = Stored(chosen.array, chosen.opening(), axes, meaning)
     bands = bands_of(chosen, axes[2], variables, root, remarks)
     place = place_of(chosen, axes, variables)
     if place.crs is None and (remark := unread_system(chosen, variables)):

@@ -33,6 +33,13 @@ _UNITS: Final = ("wavelength_units", "wavelengths_units", "wavelength_unit", "un
 _IN_NAME: Final = re.compile(r"(.+)_(nm|nanomet\w+|um|micromet\w+|microns?)")
 """A name that ends in a unit."""
 
+_STANDARD: Final = {
+    "radiation_wavelength": "wavelength",
+    "sensor_band_central_radiation_wavelength": "wavelength",
+    "sensor_band_central_radiation_wavenumber": "wavenumber",
+}
+"""Standard names of CF, whatever a list is called."""
+
 _OF_SOME: Final = re.compile(r"\w+_wavelengths?")
 """A list of the bands of one part of a sensor, beside others: `red_wavelength`."""
 
@@ -121,7 +128,8 @@ def _lists(cube: Variable, variables: Variables, root: Mapping[str, Any], names:
             unit = _unit_of_name(column, names)
             if unit is not None and (values := numbers_in(variable.array[column])) is not None:
                 yield Listed(values, unit)
-        unit = _unit_of_name(variable.name.rpartition("/")[2], names)
+        standard = _STANDARD.get(str(variable.attrs.get("standard_name")))
+        unit = _unit_of_name(standard or variable.name.rpartition("/")[2], names)
         if unit is not None and (listed := _values(variable)) is not None:
             yield Listed(listed.values, listed.unit or _unit(variable.attrs) or unit)
 

@@ -10,6 +10,7 @@ from math import inf, isfinite
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cuvis_ai_core._printable_text import shown_in_line
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import transform_of
@@ -83,32 +84,48 @@ def metadata_of(*attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str]) -> Meaning:
+def meaning_of(attrs: Mapping[str, Any], dtype: np.dtype[Any], remarks: list[str], channels: int = 1) -> Meaning:
     """Return what the values of an array stand for (CF 2.5.1, 8.1; NUG, Attribute Conventions).
 
     Args:
         attrs: The attributes of the array.
         dtype: The type of its values.
         remarks: What somebody may want to know is added here.
+        channels: How many bands it has: scale and offset may be a list of one for each.
     """
     signed = _signs(attrs, dtype)
     missing = [number for key in _MISSING for number in _numbers(attrs.get(key)) if isfinite(number)]
     missing = [_meant(number, dtype, signed) for number in missing]
-    factor, summand = _one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))
-    divisor = _one(attrs.get(_DIVISOR))
-    if factor is None and divisor:
+    factor, summand, divisor = (_stated(attrs, name, channels, remarks) for name in (_FACTOR, _SUMMAND, _DIVISOR))
+    if factor is None and divisor is not None and divisor.all():
         factor = 1 / divisor
-    if factor not in {None, 1.0}:
-        remarks.append(f"Values were multiplied by the {_FACTOR} {factor:g} of the file.")
-    if summand not in {None, 0.0}:
-        remarks.append(f"The {_SUMMAND} {summand:g} of the file was added.")
+    gain = None if factor is None or (factor == 1).all() else factor
+    offset = None if summand is None or not summand.any() else summand
+    if gain is not None:
+        remarks.append(f"Values were multiplied by the {_FACTOR}{_shown(gain)} of the file.")
+    if offset is not None:
+        remarks.append(f"The {_SUMMAND}{_shown(offset)} of the file was added.")
     return Meaning(
-        gain=None if factor in {None, 1.0} else np.asarray(factor),
-        offset=None if summand in {None, 0.0} else np.asarray(summand),
+        gain=gain,
+        offset=offset,
         missing=tuple(dict.fromkeys(missing)),
         valid=_valid(attrs, dtype, signed, remarks),
         signed=signed,
     )
+
+
+def _stated(attrs: Mapping[str, Any], name: str, channels: int, remarks: list[str]) -> NDArray[np.float64] | None:
+    """Return the one number of an attribute, or its numbers for each band."""
+    numbers = _numbers(attrs.get(name))
+    if len(numbers) in {1, channels} and all(map(isfinite, numbers)):
+        return np.asarray(numbers[0] if len(numbers) == 1 else numbers, dtype=np.float64)
+    if name in attrs:
+        remarks.append(f"The {name} of the file is neither a number nor one for each band; it was left out.")
+    return None
+
+
+def _shown(numbers: NDArray[np.float64]) -> str:
+    return f" {numbers:g}" if numbers.ndim == 0 else " of each band"
 
 
 def _signs(attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -128,7 +145,7 @@ def _valid(
             remarks.append(f"The valid_range '{said}' of the file is no pair of numbers; it was left out.")
         limits = attrs.get("valid_min"), attrs.get("valid_max")
     low, high = map(_one, limits)
-    packed = [each for each in (_one(attrs.get(_FACTOR)), _one(attrs.get(_SUMMAND))) if each is not None]
+    packed = [number for name in (_FACTOR, _SUMMAND) for number in _numbers(attrs.get(name))]
     stated = [each for each in (low, high) if each is not None]
     # CF has limits in stored values; files of the field have them in physical ones, too.
     if not stated or (packed and dtype.kind in "iu" and not all(each.is_integer() for each in stated)):

@@ -78,8 +78,11 @@ def choose(file: Path, variables: Variables, wanted: str | None) -> Variable:
         return _wanted(file, variables, wanted)
     cubes = [each for each in variables.values() if each.may_be_cube()]
     named = [each for each in cubes if each.name.rpartition("/")[2].lower() == _CUBE]
-    if len(cubes) == 1 or len(named) == 1:
-        return (named or cubes)[0]
+    # A layer of an image with a time of one element has three axes as well.
+    wide = [each for each in cubes if len(each.shape) - each.shape.count(1) == RANK]
+    for found in (named, cubes, wide):
+        if len(found) == 1:
+            return found[0]
     raise CubeError(
         f"The file '{file}' has {len(cubes) or 'no'} arrays of three dimensions with real numbers; there must be "
         f"exactly one, or one named '{_CUBE}'. It holds: {listed(variables)}.",
