@@ -198,6 +198,42 @@ def test_interleave_in_hdf5(tmp_path: Path, interleave: str, axes: tuple[int, ..
     assert not _same(read_cube(tmp_path / "a.h5", READERS), wavelengths=None).remarks
 
 
+@pytest.mark.parametrize(
+    ("order", "over_pixels", "steps", "unit", "wavelengths"),
+    [
+        ((0, 1, 2), (True, True, False), "even", "µm", 400 + 100 * np.arange(5)),
+        ((2, 0, 1), (True, False, False), "even", "nm", [0.4, 0.5, 0.6, 0.7, 0.8]),
+        ((0, 1, 2), (True, True, False), "uneven", "nm", NM),
+        ((0, 1, 2), (True, True, False), "even", "eV", None),
+        ((0, 1, 2), (True, True, False), "even", "_None_", None),
+        ((0, 1, 2), (False, False, False), "uneven", "nm", None),
+    ],
+)
+def test_axes_of_hyperspy(
+    tmp_path: Path, order: tuple[int, ...], over_pixels: tuple[bool, ...], steps: str, unit: str, wavelengths: Any
+) -> None:
+    """Images of spectra and stacks of images have a group for each axis: even ones a first value and a step."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        group = file.create_group("Experiments/scene")
+        group["data"] = DATA.transpose(order)
+        for at, over in enumerate(over_pixels):
+            about = {"name": "Wavelength" if order[at] == 2 else "xy"[at % 2], "units": unit, "navigate": over}
+            axis = group.create_group(f"axis-{at}")
+            axis.attrs.update(
+                about | ({} if steps == "uneven" else {"offset": 0.4, "scale": 0.1, "size": DATA.shape[order[at]]})
+            )
+            if steps == "uneven":
+                axis["axis"] = NM if order[at] == 2 else np.arange(DATA.shape[order[at]])
+    cube = read_cube(tmp_path / "a.hspy", READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    if wavelengths is None or wavelengths[0] == 0.4:  # no camera sees 0.4 nm
+        assert cube.wavelengths is None
+    else:
+        assert cube.wavelengths is not None
+        np.testing.assert_allclose(cube.wavelengths, wavelengths)
+
+
 def test_truth_values(tmp_path: Path) -> None:
     """A mask of three axes is no cube, and the error names its type."""
     h5py = pytest.importorskip("h5py")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
 from cuvis_ai_core.data.formats.hdf5_filters import load_filters, unpacked
+from cuvis_ai_core.data.formats.hyperspy_axes import axes_beside
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.data.formats.variable_choice import Variable
@@ -84,6 +85,10 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
             array = _Cells(path, file, dataset)
         elif attrs.get(_MATLAB) == "char" and dataset.dtype.kind in "iu" and dataset.ndim == _ROWS:
             array = _Rows(dataset)
+        if (axes := axes_beside(path, dataset)) is not None:
+            dims = axes.names
+            coordinate = f"{name.rpartition('/')[0]}/{axes.channel}".strip("/")
+            yield Variable(coordinate, axes.values, (axes.channel,), {"units": axes.unit} if axes.unit else {})
         yield Variable(name, array, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
 
 
