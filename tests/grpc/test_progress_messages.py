@@ -74,6 +74,8 @@ def test_epochs_and_validations(telling: Telling, said: list[Any], clock: Clock)
         telling.begin_anew(ended)
         clock.now += 10
     telling.cuvis_ai_pipeline_finished("inference")  # which nobody counts
+    telling.say(hook="FIT_END")
+    telling.begin_calibrating()
     assert _events(said)[:5] == [
         ("EPOCH_START", 0, 0, (1, 0, 0, 0)),
         ("TRAIN_PROGRESS", 1, 3, (1, 0, 1, 1)),
@@ -87,7 +89,12 @@ def test_epochs_and_validations(telling: Telling, said: list[Any], clock: Clock)
         ("TRAIN_PROGRESS", 3),
         ("VALIDATION_START", 0),
         ("VALIDATION_PROGRESS", 2),
+        ("FIT_END", 0),
+        ("CALIBRATION_START", 0),
     ]
+    steps = [place[-1] for *_, place in _events(said)]
+    assert steps == sorted(steps)
+    assert steps[-3:] == [6, 6, 6]
     assert _events(said)[6][3] == (1, 1, 1, 4)
     assert [each.event.split for each in said[:5]] == [1, 1, 1, 2, 2]
     assert {each.status for each in said} == {progress_messages.RUNNING}

@@ -37,6 +37,7 @@ class Telling:
         """Returns how many epochs have ended, also before an interruption."""
         self._progress, self._starts = _PROGRESS, _STARTS
         self._done = {"train": 0}
+        self._over: int | None = None
         self._stage = "train"
         self._told = 0.0
 
@@ -78,13 +79,15 @@ class Telling:
         if stage != "train":
             self._done[stage] = 0
         elif not self._done[stage]:
-            self.epoch = self.epochs_before()
+            self.epoch, self._over = self.epochs_before(), None
         if not self._done[stage] and stage in self._starts:
             self.say(hook=self._starts[stage], split=SPLITS[stage])
 
     def begin_anew(self, epoch: int = 0) -> None:
         """Count the batches of training from the first one again, as an epoch or a node is done."""
         self.epoch, self._stage, self._done["train"] = epoch, "train", 0
+        # Its steps count until the next epoch begins, which may be never.
+        self._over = epoch
 
     def begin_calibrating(self) -> None:
         """Say that the data to validate on are gone through once more, for thresholds."""
@@ -103,7 +106,7 @@ class Telling:
 
     def context(self, split: int) -> Any:
         """Return where the training is in a part of the data, as messages have it."""
-        step = self.epoch * self.batches.get("train", 0) + self._done["train"]
+        step = (self.epoch + (self.epoch == self._over)) * self.batches.get("train", 0) + self._done["train"]
         return messages().Context(
             # The field is an int32: protobuf raises for what is larger.
             stage=split,
