@@ -44,6 +44,10 @@ def late():
     return min(timeit.repeat(late_import, number=20000, repeat=7)) / 20000
 """,
     "hot/leaf.py": "",
+    # Code of the environment, which has no module of that name itself.
+    "host/library.py": "import lent\n\ndef value():\n    return lent.VALUE\n",
+    "lent.py": "VALUE = 1\n",
+    "hot/caller.py": "import library\n\nlibrary.value()\n",
 }
 
 SCRIPT = """
@@ -51,9 +55,11 @@ import sys, time
 from cuvis_ai_core.plugins.isolation.finder import install_finder
 from cuvis_ai_core.plugins.isolation.scope import Code, open_scope
 mode, folder = sys.argv[1:]
+sys.path.insert(0, f"{folder}/host")
 if mode == "scoped":
     install_finder()
-    scope = open_scope("bench", "bench", Code((folder,), frozenset({"big", "hot"}), frozenset(), {}, False))
+    tops, lent = frozenset({"big", "hot", "lent"}), frozenset({"lent"})
+    scope = open_scope("bench", "bench", Code((folder,), tops, lent, frozenset(), {}, editable=False))
     bring = scope.import_module
 else:
     import importlib
@@ -70,7 +76,9 @@ def other():
         __import__(f"no_such_module_{next(names)}")
     except ImportError:
         pass
-print(package, hot.bytecode(), hot.late(), min(timeit.repeat(other, number=300, repeat=5)) / 300)
+value = bring("hot.caller").library.value
+lent = min(timeit.repeat(value, number=1000, repeat=5)) / 1000
+print(package, hot.bytecode(), hot.late(), min(timeit.repeat(other, number=300, repeat=5)) / 300, lent)
 """
 
 ROWS = (
@@ -78,6 +86,7 @@ ROWS = (
     ("bytecode", 1e3, "ms"),
     ("late import in a function", 1e9, "ns"),
     ("import of another module that is not there", 1e6, "us"),
+    ("attribute of a lent module", 1e6, "us"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,6 +156,24 @@ def test_what_code_put_before_its_folder_is_looked_in_first(
     monkeypatch.syspath_prepend(tmp_path / "code/pkg/inner")
     monkeypatch.syspath_prepend(tmp_path / "elsewhere")
     assert scope.path_of_tops() == [str(tmp_path / "code/pkg/inner"), str(tmp_path / "code")]
+
+
+def test_a_library_has_a_lent_module_until_the_path_has_one(
+    opened: Opener, tmp_path: Path, write_files: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it asked before; what was just installed is everybody's."""
+    write_files(
+        tmp_path / "code", {"cuvis_test_lent.py": "WHO = 'plugin'\n", "pkg/asks.py": "import cuvis_test_asking\n"}
+    )
+    library = "import cuvis_test_lent\n\ndef who():\n    return cuvis_test_lent.WHO\n"
+    host = write_files(tmp_path / "host", {"cuvis_test_asking.py": library})
+    monkeypatch.syspath_prepend(host)
+    scope = opened(tops=TOPS | {"cuvis_test_lent"}, lent=frozenset({"cuvis_test_lent"}))
+    who = scope.import_module("pkg.asks").cuvis_test_asking.who
+    assert {who() for _ in range(4)} == {"plugin"}
+    (host / "cuvis_test_lent.py").write_text("WHO = 'host'\n")
+    os.utime(host, (0, 0))  # another time, by which the import system sees that there is something new
+    assert {who() for _ in range(2)} == {"host"}
 
 
 def test_modules_leave_with_the_last_holder_and_come_back(opened: Opener) -> None:

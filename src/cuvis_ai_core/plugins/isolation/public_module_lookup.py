@@ -10,20 +10,26 @@ import lock of the other is let through by the import system, as with circular i
 """
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 from typing import Any, Final
+from zipimport import zipimporter
 
 from cuvis_ai_core.plugins.dependencies.live_versions import find_dependency
+from cuvis_ai_core.plugins.dependencies.search_path import entries
 from cuvis_ai_core.plugins.isolation.calling_plugin import answering_scope, lending_scope
 from cuvis_ai_core.plugins.isolation.scope import Scope, is_kept, living_scopes
 from cuvis_ai_core.plugins.isolation.unloaded_modules import somebody_imports
 from cuvis_ai_core.plugins.sys_modules_owners import PublicName, tell_of_the_last, tell_of_unloads
 
 _host_modules: dict[str, ModuleType] = {}
+
+_absent: dict[str, tuple[object, ...]] = {}
+"""Top-level names that nobody here has, each with the state of the path in which it was looked for."""
 
 
 def find_public(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -172,6 +178,9 @@ class _ProxyLoader(Loader):
 
 _IMPORT_SYSTEM: Final = "importlib._bootstrap"
 
+_BY_TIME: Final = (FileFinder, zipimporter)
+"""What finds nothing new in a folder or an archive whose time is the same."""
+
 _NEW: Final = "__cuvis_new__"
 """Marks a proxy that the import system still fills in: it looks at the proxy's own attributes then."""
 
@@ -202,6 +211,9 @@ def _answering(proxy: ModuleType, attribute: str) -> ModuleType | None:
     # Whoever looks through all of `sys.modules` reads `__file__` and the like, and means no import.
     # `inspect`, `warnings` and `unittest` do so at any moment; each would import the host's module of that name.
     looks_around = attribute.startswith("__") and attribute != "__path__"
+    if not looks_around and _is_absent(public):
+        scope = lending_scope(public)
+        return None if scope is None else scope.import_module(public)
     found = _imported_host_module(public) if looks_around else _host_module(public)
     # A folder of that name on the path, of logs perhaps, is found as a namespace package, which any other goes before.
     lender = _lender(public) if found is None or getattr(found, "__file__", None) is None else None
@@ -253,4 +265,36 @@ def _host_module(public: str) -> ModuleType | None:
 
 
 def _host_spec(public: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    return find_dependency(public, path) or PathFinder.find_spec(public, path)
+    state = _path_state() if path is None else None
+    found = find_dependency(public, path) or PathFinder.find_spec(public, path)
+    if found is None and state is not None:
+        _absent[public] = state
+    return found
+
+
+def _is_absent(public: str) -> bool:
+    """Tell whether it is known that nobody here has a module, or the top-level one above it.
+
+    A library that uses a lent module asks at each access, and the standard finder looks through all folders.
+    """
+    top = _top(public)
+    known = _absent.get(top)
+    if known is None or _imported_host_module(public) is not None or _imported_host_module(top) is not None:
+        return False
+    return find_dependency(top, None) is None and known == _path_state()
+
+
+def _path_state() -> tuple[object, ...] | None:
+    """Return all by which the standard finder knows whether to look at a folder again; None where others look."""
+    state: list[object] = []
+    for entry in entries():
+        importer = sys.path_importer_cache.get(entry or os.getcwd(), os)
+        if importer is not None and type(importer) not in _BY_TIME:  # or nobody has asked yet
+            return None
+        try:
+            about = os.stat(entry or ".")
+        except (OSError, ValueError):
+            state.append(entry)
+        else:
+            state.append((entry, about.st_mtime_ns, about.st_ino))
+    return tuple(state)
