@@ -27,9 +27,8 @@ def look_at(subject: Subject) -> Iterator[Finding]:
     yield from _groups(subject)
     error = broken_manifest(subject.folder)
     if error is not None:
-        numbers = re.findall(r"line (\d+)", error.message)
-        line = int(numbers[0]) if numbers else 1
-        yield Finding("manifest", ERROR, subject.folder / MANIFEST, line, error.message, error.hint or "Correct it.")
+        manifest = subject.folder / MANIFEST
+        yield Finding("manifest", ERROR, manifest, error.line or 1, error.message, error.hint or "Correct it.")
     for each in subject.entry_points:
         yield from _named(
             subject.code, each, each.path.partition("[")[0].replace(":", ".").replace(" ", ""), "entry point"
