@@ -1,5 +1,6 @@
 """A plugin in a repository that no manifest names yet: its name, its newest tag, its checkout."""
 
+import keyword
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -68,11 +69,11 @@ def fetched(address: str, tag: str | None, subdirectory: str, store: Store, anno
 
 
 def name_of(address: str) -> str:
-    """Return the name that a plugin gets of its repository: `cuvis-ai-adaclip.git` is `cuvis_ai_adaclip`."""
+    """Return the name that a plugin gets of its repository or project: `cuvis-ai-adaclip.git` is `cuvis_ai_adaclip`."""
     last = re.split(r"[/:]", address.rstrip("/"))[-1].removesuffix(".git")
     name = re.sub(r"\W+", "_", last).strip("_") or "plugin"
-    # A plugin's name becomes part of a module's, which does not begin with a digit.
-    return f"_{name}" if name[0].isdigit() else name
+    # A plugin's name becomes part of a module's, which does not begin with a digit and is no word of Python.
+    return f"_{name}" if name[0].isdigit() else name + "_" * keyword.iskeyword(name)
 
 
 def _newest(address: str) -> str:

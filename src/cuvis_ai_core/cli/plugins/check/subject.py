@@ -1,7 +1,6 @@
 """What is checked: a folder, a tag of a repository, or a plugin that is installed or declared."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -96,11 +95,9 @@ class Subject:
     @property
     def plugin(self) -> str:
         """A name for a manifest: that of the repository, or of the project."""
-        if self.repo:
-            from cuvis_ai_core.plugins.lock.undeclared_plugin import name_of
+        from cuvis_ai_core.plugins.lock.undeclared_plugin import name_of
 
-            return name_of(self.repo[0])
-        return re.sub(r"\W+", "_", self.name) if not self.name[:1].isdigit() else f"_{self.name}"
+        return name_of(self.repo[0] if self.repo else self.name)
 
     @cached_property
     def entry_points(self) -> tuple[Named, ...]:

@@ -3,12 +3,13 @@
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.cli.plugins.check.findings import ERROR, WARNING, Finding, line_of
+from cuvis_ai_core.cli.plugins.check.source_code import is_test
 from cuvis_ai_core.cli.plugins.check.subject import Subject
 from cuvis_ai_core.errors import CuvisError
 
@@ -35,7 +36,18 @@ def look_at(subject: Subject) -> tuple[list[Finding], int | None]:
         with zipfile.ZipFile(wheel) as archive:
             sizes = {each.filename: each.file_size for each in archive.infolist()}
         size = wheel.stat().st_size
-    return [*_left_out(subject, set(sizes)), *_put_in(subject, set(sizes)), *_large(subject, sizes, size)], size
+    return compared(subject, sizes, size), size
+
+
+def compared(subject: Subject, sizes: Mapping[str, int], size: int) -> list[Finding]:
+    """Return what a wheel lacks of the code of its project, has too much, or is too large by.
+
+    Args:
+        subject: The project.
+        sizes: How large each file in the wheel is.
+        size: How large the wheel is.
+    """
+    return [*_left_out(subject, set(sizes)), *_put_in(subject, set(sizes)), *_large(subject, sizes, size)]
 
 
 def _built(subject: Subject, folder: Path) -> Path:
@@ -60,8 +72,10 @@ def _built(subject: Subject, folder: Path) -> Path:
 def _left_out(subject: Subject, there: set[str]) -> Iterator[Finding]:
     ignored = _ignored(subject)
     for file in subject.code.files():
-        name = file.relative_to(subject.code.root).as_posix()
-        if name in there or file.suffix in _SOURCES or file in ignored or "tests" in file.parts:
+        place = file.relative_to(subject.code.root)
+        name = place.as_posix()
+        of_tests = is_test(".".join(place.with_suffix("").parts))
+        if name in there or file.suffix in _SOURCES or file in ignored or of_tests:
             continue
         code = file.suffix in {".py", ".yaml", ".yml"}
         what = "pipeline or defaults" if file.suffix != ".py" and code else "module" if code else "file"
@@ -119,7 +133,7 @@ def _ignored(subject: Subject) -> set[Path]:
     return {Path(name) for name in told.split("\0") if name}
 
 
-def _large(subject: Subject, sizes: dict[str, int], size: int) -> Iterator[Finding]:
+def _large(subject: Subject, sizes: Mapping[str, int], size: int) -> Iterator[Finding]:
     if size > _LARGE:
         name = max(sizes, key=lambda each: sizes[each])
         file = subject.code.root / name
