@@ -19,8 +19,9 @@ from cuvis_ai_core.results.pictures.kinds import draw_images
 from cuvis_ai_core.results.pictures.page_layout import set_page
 from cuvis_ai_core.results.pictures.picture_types import Drawn, Meaning
 from cuvis_ai_core.results.pictures.png_files import save_pictures
-from cuvis_ai_core.results.pictures.text_drawing import lines, printable, width_of
+from cuvis_ai_core.results.pictures.text_drawing import letters, lines, printable, width_of
 from cuvis_ai_core.results.pictures.tick_labels import labels, number, share, ticks
+from cuvis_ai_core.results.pictures.value_scaling import levels
 
 NOTHING_KNOWN = Meaning()
 
@@ -226,6 +227,19 @@ def test_one_huge_value_among_tiny_ones() -> None:
     assert drawn.pixels[0, 0] == 0
 
 
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (1400, 400)])
+@pytest.mark.parametrize("ends", [(-2.0, 3.0), (-1.7e308, 1.7e308), (0.0, 1e-200)])
+def test_each_pixel_has_the_level_of_its_place_between_the_ends(
+    shape: tuple[int, int], ends: tuple[float, float]
+) -> None:
+    """Of large images, too, which are gone through some rows at a time."""
+    places = np.random.default_rng(0).random(shape)
+    values = ends[0] * (1 - places) + ends[1] * places
+    values[0, 0] = np.nan
+    expected = np.where(np.isnan(values), 200, places * 100)
+    assert np.abs(levels(values, *ends, 101, 200) - expected).max() <= 0.5 + 1e-9
+
+
 @pytest.mark.parametrize("ends", [(0.0, 5e-324), (-1.7e308, 1.7e308)])
 def test_ends_that_a_float_hardly_holds(ends: tuple[float, float]) -> None:
     """The least and the greatest difference that there is between two numbers have a scale."""
@@ -322,6 +336,11 @@ def test_colours_are_told_apart() -> None:
         (1000.0000001, 1000.0000009, ["1000.0000002", "1000.0000004", "1000.0000006", "1000.0000008"]),
         (0, 4e6, ["0", "1e6", "2e6", "3e6", "4e6"]),
         (0, 5e-324, ["0", "5e-324"]),
+        (0, 4, ["0", "1", "2", "3", "4"]),
+        (0, 5, ["0", "1", "2", "3", "4", "5"]),
+        (-5, 5, ["-4", "-2", "0", "2", "4"]),
+        (0, 2100, ["0", "500", "1000", "1500", "2000"]),
+        (3.5, 3.5, ["3.5", "3.5"]),
     ],
 )
 def test_ticks_are_round_numbers_that_differ(low: float, high: float, expected: list[str]) -> None:
@@ -330,6 +349,8 @@ def test_ticks_are_round_numbers_that_differ(low: float, high: float, expected: 
 
 
 @example([-1.7976931348623103e308, -1.7976931348623101e308], 3)
+@example([87295.47848282935, 87295.4784828294], 3)
+@example([9.684728405942659e307, 9.684728405942669e307], 2)
 @given(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2).map(sorted), st.integers(2, 8))
 def test_ticks_lie_between_the_ends(ends: list[float], count: int) -> None:
     """As many as are asked for at most, ascending."""
@@ -350,7 +371,9 @@ def test_shares_and_numbers_are_never_rounded_to_nothing() -> None:
         "> 99.9 %",
         "100 %",
     ]
+    assert [share(count, 1000) for count in (1, 999)] == ["0.1 %", "99.9 %"]
     assert [number(each) for each in (3.0, 0.12347, 1e9, 123456.0, 1e-7)] == ["3", "0.1235", "1e9", "123456", "1e-7"]
+    assert [number(each) for each in (999_999.0, 1e6, -1e6, 1234.56)] == ["999999", "1e6", "-1e6", "1235"]
 
 
 def test_texts_have_umlauts_and_escapes_for_what_the_font_lacks() -> None:
@@ -372,6 +395,118 @@ def test_a_page_says_what_it_shows(draw_text: Callable[[], list[str]]) -> None:
         "no data · 1.0 %",
         "stretched from the 2nd to the 98th percentile; values from 0.101 to 10",
     ]
+
+
+Box = tuple[int, int, int, int]
+Drawings = list[tuple[str, Box, Any]]
+
+
+@pytest.fixture
+def on_page(monkeypatch: pytest.MonkeyPatch) -> Callable[[Drawn, Meaning], tuple[Image.Image, Drawings]]:
+    """Return a function that sets a drawing in a page, and answers also where what is drawn."""
+    found: Drawings = []
+    text, paste, rectangle = Canvas.text, Canvas.paste, Canvas.rectangle
+
+    def noted_text(self: Canvas, left: int, top: int, words: str, grey: int, size: int) -> None:
+        cover, before = letters(words, size)
+        rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+        box = (left - before + columns[0], top + rows[0], left - before + columns[-1] + 1, top + rows[-1] + 1)
+        found.append(("text", box, words))
+        text(self, left, top, words, grey, size)
+
+    def noted_paste(self: Canvas, pixels: NDArray[np.uint8], left: int, top: int) -> None:
+        found.append(("image", (left, top, left + pixels.shape[1], top + pixels.shape[0]), pixels))
+        paste(self, pixels, left, top)
+
+    def noted_rectangle(self: Canvas, box: Box, colour: Any) -> None:
+        found.append(("rectangle", box, colour))
+        rectangle(self, box, colour)
+
+    monkeypatch.setattr(Canvas, "text", noted_text)
+    monkeypatch.setattr(Canvas, "paste", noted_paste)
+    monkeypatch.setattr(Canvas, "rectangle", noted_rectangle)
+
+    def set_in_page(drawn: Drawn, meaning: Meaning) -> tuple[Image.Image, Drawings]:
+        found.clear()
+        return set_page(drawn, "node.port", meaning), list(found)
+
+    return set_in_page
+
+
+def meet(left: Box, right: Box) -> bool:
+    """Tell whether two boxes have a dot in common."""
+    return all(max(left[axis], right[axis]) < min(left[axis + 2], right[axis + 2]) for axis in (0, 1))
+
+
+LAYOUTS = [
+    (np.where(np.arange(480) % 7, np.arange(480) * 0.37, np.nan).reshape(1, 20, 24), Meaning("Angles", "sam: Mapper")),
+    (np.arange(2400.0).reshape(1, 60, 40) - 1200, Meaning("Radiance " * 30, "n: Detector " * 20)),
+    (np.arange(6.0).reshape(1, 2, 3) * 1e-4 + 1000, Meaning()),
+    (np.arange(700.0).reshape(1, 1, 700), Meaning("Counts")),
+    (np.random.default_rng(0).random((1, 700, 600)), Meaning("Scores")),
+    (np.arange(11).repeat(13).reshape(1, 11, 13), Meaning("Classes", names={3: "a long name of a class", 5: "y"})),
+    (np.arange(200).repeat(2).reshape(1, 20, 20), Meaning("Classes")),
+    (np.random.default_rng(0).random((1, 30, 40, 3)) * 3, Meaning("Colours", wavelengths=(650.0, 550.0, 450.0))),
+]
+
+
+@pytest.mark.parametrize(("array", "meaning"), LAYOUTS)
+def test_nothing_on_a_page_covers_anything_else(array: NDArray[Any], meaning: Meaning, on_page: Any) -> None:
+    """All of it is on the page; the image has an even frame, and so has each sign of the legend."""
+    page, found = on_page(only(array, meaning), meaning)
+    assert all(left >= 3 and top >= 3 for _, (left, top, _, _), _ in found)
+    assert all(right <= page.width - 3 and bottom <= page.height - 3 for _, (_, _, right, bottom), _ in found)
+    rectangles = [box for kind, box, _ in found if kind == "rectangle"]
+    image = next(box for kind, box, _ in found if kind == "image")
+    (frame,) = {abs(int(each)) for each in np.subtract(image, rectangles[0])}
+    assert 1 <= frame <= 2
+    signs = rectangles[len(rectangles) - 2 * len(only(array, meaning).legend) :]
+    assert [tuple(np.subtract(inner, sign)) for sign, inner in zip(signs[::2], signs[1::2], strict=True)] == [
+        (1, 1, -1, -1)
+    ] * (len(signs) // 2)
+    apart = [box for kind, box, _ in found if kind != "rectangle"] + signs[::2]
+    assert not [(a, b) for number, a in enumerate(apart) for b in apart[:number] if meet(a, b)]
+
+
+@pytest.mark.parametrize(("array", "meaning"), LAYOUTS[:5])
+def test_numbers_stand_at_their_places_along_the_colours(array: NDArray[Any], meaning: Meaning, on_page: Any) -> None:
+    """The colour above each is that of its value, from the first of the scale to the last."""
+    drawn = only(array, meaning)
+    assert drawn.scale is not None
+    _, found = on_page(drawn, meaning)
+    left, top, right, bottom = [box for kind, box, _ in found if kind == "image"][1]
+    bar = [pixels for kind, _, pixels in found if kind == "image"][1]
+    assert (bar[0, 0], bar[0, -1], (bar == bar[0]).all()) == (0, 238, True)
+    marks = [box for kind, box, _ in found if kind == "rectangle" and box[1] == bottom]
+    numbers = [
+        (box, text) for kind, box, text in found if kind == "text" and top < box[1] < bottom + 3 * (bottom - top)
+    ]
+    numbers = numbers[: len(marks)]
+    assert 2 <= len(marks) <= 6
+    for (begin, _, end, below), (box, text) in zip(marks, numbers, strict=True):
+        value = levels(np.array([[float(text)]]), *drawn.scale, 239, 255)[0, 0]
+        assert abs(int(bar[0, min((begin + end) // 2, right - 1) - left]) - int(value)) <= 2
+        assert below <= box[1]
+        centre = (box[0] + box[2]) / 2
+        assert abs(centre - (begin + end) / 2) <= 4 or min(box[0] - left, right - box[2]) <= 4
+
+
+def test_a_legend_is_read_down_its_columns(on_page: Any) -> None:
+    """Each text stands beside the sign in its colour, all columns below each other."""
+    meaning = Meaning(names={number: f"class {number}" for number in range(11)})
+    drawn = only(np.arange(11).repeat(13).reshape(1, 11, 13), meaning)
+    _, found = on_page(drawn, meaning)
+    signs = {box: colour for kind, box, colour in found if kind == "rectangle"}
+    beside = {}
+    for kind, (left, top, _, bottom), text in found:
+        near = [box for box in signs if 0 < left - box[2] < 14 and box[1] <= (top + bottom) / 2 <= box[3]]
+        if kind == "text" and near:
+            beside[text] = near[-1]
+    assert {text: signs[box] for text, box in beside.items()} == {entry.text: entry.colour for entry in drawn.legend}
+    read = sorted(beside, key=lambda text: beside[text][:2])
+    assert read == [entry.text for entry in drawn.legend]
+    lefts, tops = ({box[at] for box in beside.values()} for at in (0, 1))
+    assert (len(lefts), len(tops)) == (3, 4)
 
 
 @pytest.fixture

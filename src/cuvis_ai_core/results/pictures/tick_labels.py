@@ -15,9 +15,9 @@ _SLACK: Final = 1e-9
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return round numbers between two ends, at most `count` and at least two: the ends where no others fit."""
+    """Return round numbers between two ends, at most `count`, which is two or more; the ends where no others fit."""
     half = high / 2 - low / 2  # the whole may be more than a float holds
-    least = 2 * (half / max(count, 1))
+    least = 2 * (half / count)
     # There is no power of ten for 0, nor for what is more than a float holds.
     if _TINY < least < math.inf:
         power = 10.0 ** math.floor(math.log10(least))
@@ -33,9 +33,9 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def labels(values: list[float]) -> list[str]:
-    """Return numbers as short as they are right to a hundredth of the distance between them."""
+    """Return two numbers or more as short as they are right to a hundredth of the distance between them."""
     gaps = [abs(after - before) for before, after in pairwise(values)]
-    tolerance = min(gaps, default=0.0) * _NEAR
+    tolerance = min(gaps) * _NEAR
     for digits in range(1, _MOST_DIGITS):
         texts = [f"{value:.{digits}g}" for value in values]
         if all(abs(float(text) - value) <= tolerance for text, value in zip(texts, values, strict=True)):

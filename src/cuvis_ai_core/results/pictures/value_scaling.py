@@ -58,7 +58,7 @@ def levels(values: NDArray[Any], low: float, high: float, count: int, missing: i
         finite = np.isfinite(numbers)
         within = np.clip(np.where(finite, numbers, low), low, high)  # else a small span could make them infinite
         share = position(within, low, high) if low < high else np.zeros_like(numbers)
-        found[rows] = np.where(finite, np.rint(np.clip(share, 0, 1) * (count - 1)), missing)
+        found[rows] = np.where(finite, np.rint(share * (count - 1)), missing)
     return found
 
 
@@ -75,7 +75,7 @@ def position(value: Any, low: float, high: float) -> Any:
 
 
 def _rows(shape: tuple[int, ...]) -> Iterator[slice]:
-    step = max(1, _PIXELS_AT_ONCE // max(1, shape[1]))
+    step = max(1, _PIXELS_AT_ONCE // shape[1])
     return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
