@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from cuvis_ai_core._process_group import how_it_ended
 from cuvis_ai_core._subprocess import Programs, pause, run
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
@@ -73,6 +74,22 @@ def test_a_program_that_was_killed_says_so() -> None:
     finished = run(["sh", "-c", "kill -9 $$"])
     assert finished.returncode == -9
     assert "sh was ended by signal SIGKILL" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "ended by itself with status 0"),
+        (3, "ended by itself with status 3"),
+        (-1, "was ended by signal SIGHUP"),
+        (-9, "was ended by signal SIGKILL, which is also what the system does when memory runs out"),
+        (-35, "was ended by signal 35"),
+    ],
+)
+@pytest.mark.skipif("sys.platform == 'win32'", reason="its statuses say nothing of signals")
+def test_how_a_process_ended_is_said_in_words(status: int, words: str) -> None:
+    """Most real-time signals have no name."""
+    assert how_it_ended(status) == words
 
 
 def test_a_program_beyond_its_time_ends_with_its_children(strays: Strays, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,20 @@ GRACE: Final = 2.0
 """Seconds for which output is awaited after the program and its group ended: a daemon (ssh's) may hold the pipes."""
 
 
+def how_it_ended(status: int) -> str:
+    """Return, to be read after the name of a process, how it ended by its status: a signal, or by itself."""
+    if status >= 0:
+        return f"ended by itself with status {status}"
+    memory = ", which is also what the system does when memory runs out"
+    return f"was ended by signal {signal_name(-status)}{memory if -status == getattr(signal, 'SIGKILL', 0) else ''}"
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, or its number."""
+    # Real-time signals have no name in Python, and `Signals(35)` is a ValueError.
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
+
+
 def end_with_parent() -> None:
     """Have the system end this process when the thread that started it has ended, however that was (Linux).
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core._pipe_reader import PipeReader
-from cuvis_ai_core._process_group import GRACE, WATCHED, end_group, end_running
+from cuvis_ai_core._process_group import GRACE, WATCHED, end_group, end_running, how_it_ended
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import TimeLimitError, ToolNotFoundError
 
@@ -236,12 +236,5 @@ def _finish(
         status = status or -1  # it may have ended in this moment
         stderr += f"\n{command[0]} was ended: it wrote more than {_MOST_OUTPUT // 2**20} MiB"
     elif status < 0:
-        stderr += f"\n{command[0]} was ended by signal {_signal_name(-status)}"
+        stderr += f"\n{command[0]} {how_it_ended(status)}"
     return Finished(status, redact(stdout), redact(stderr))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)

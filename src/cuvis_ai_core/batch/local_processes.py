@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from cuvis_ai_core._process_group import how_it_ended, signal_name
 from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.folder_ownership import STATE
 from cuvis_ai_core.batch.job import job_data
@@ -143,7 +144,8 @@ class LocalCrew:
         status = process.wait()
         words = _last_words(self._log(worker))
         error = f"Its worker {how_it_ended(status)}." + (f" The last lines of its log:\n{words}" if words else "")
-        self._events.put((process, Event(worker, "died", {"error": error, "kind": _kind(status)})))
+        kind = f"status {status}" if status >= 0 else signal_name(-status)
+        self._events.put((process, Event(worker, "died", {"error": error, "kind": kind})))
 
     @staticmethod
     def _tell(process: "subprocess.Popen[bytes]", data: dict[str, Any]) -> None:
@@ -154,28 +156,6 @@ class LocalCrew:
 
     def _log(self, worker: int) -> Path:
         return self._logs / f"local-{worker}.log"
-
-
-def how_it_ended(status: int) -> str:
-    """Return in words how a process ended: its status, or the signal."""
-    if status < 0:
-        return f"was ended by {_kind(status)}" + _why(-status)
-    return f"ended with status {status}"
-
-
-def _why(number: int) -> str:
-    if number == getattr(signal, "SIGKILL", None):
-        return " (the system ends what takes too much memory so)"
-    return ""
-
-
-def _kind(status: int) -> str:
-    if status >= 0:
-        return f"status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:  # a real-time signal, most of which have no name
-        return f"signal {-status}"
 
 
 def _last_words(log: Path) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from cuvis_ai_core.errors import PortError, RemoteError, WorkerError
-from cuvis_ai_core.plugins.worker.exit_status import meaning_of
 from cuvis_ai_core.plugins.worker.remote_errors import remote_error
 
 TOLD = {"kind": "Odd", "like": "ValueError", "ours": None, "words": "too bright", "hint": None, "trace": "a\n  b\n"}
@@ -69,21 +68,3 @@ def test_what_is_no_error_of_a_node_is_made_none(ours: str) -> None:
     assert isinstance(error, RemoteError)
     assert isinstance(error, ValueError)
     assert issubclass(RemoteError, WorkerError)
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (None, "does not answer"),
-        (0, "ended by itself with status 0"),
-        (3, "ended by itself with status 3"),
-        (-1, "was ended by signal SIGHUP"),
-        (-9, "was ended by signal SIGKILL, which is also what the system does when memory runs out"),
-        (-11, "was ended by signal SIGSEGV"),
-        (-35, "was ended by signal 35"),
-    ],
-)
-@pytest.mark.skipif("sys.platform == 'win32'", reason="no worker is started there")
-def test_how_a_worker_ended_is_said_in_words(status: int | None, words: str) -> None:
-    """Most real-time signals have no name."""
-    assert meaning_of(status) == words

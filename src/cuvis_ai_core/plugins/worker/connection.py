@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from cuvis_ai_core._background_program import Service
 from cuvis_ai_core._environment_variables import worker_variables
+from cuvis_ai_core._process_group import how_it_ended
 from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker.crash_logs import Logs
-from cuvis_ai_core.plugins.worker.exit_status import meaning_of
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.remote_errors import remote_error
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
@@ -327,8 +327,9 @@ class Connection:
             status = self._service.wait(_LAST_WORDS)
         self._dead.set()
         log, words = self._kept()
+        how = self._why or ("does not answer" if status is None else how_it_ended(status))
         return WorkerCrashError(
-            f"{self._whose(name)} {self._why or meaning_of(status)}.{words}",
+            f"{self._whose(name)} {how}.{words}",
             hint="The next call starts another one. A node that was not yet saved gets the state that it had last."
             if self._answered
             else f'If it does so again, install it anew: NodeRegistry.clear_plugin_cache("{self._plugin}").',

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from cuvis_ai_core.batch.local_processes import how_it_ended
+from cuvis_ai_core._process_group import how_it_ended
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.training.trainer_program import STOP, Task
