@@ -6,7 +6,6 @@ They are programs of their own and no children of `multiprocessing`: a script ne
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from cuvis_ai_core._process_group import how_it_ended, signal_name
+from cuvis_ai_core._process_group import end_group, how_it_ended, signal_name
 from cuvis_ai_core.batch.engine import Event, Setup
 from cuvis_ai_core.batch.folder_ownership import STATE
 from cuvis_ai_core.batch.job import job_data
@@ -117,12 +116,8 @@ class LocalCrew:
         process = self._processes.pop(worker, None)
         if process is None:
             return
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                # The group: processes that a node's code started would outlive it
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
+        # The group: processes that a node's code started would outlive it
+        end_group(process)
         process.wait()
         with suppress(OSError):
             assert process.stdin is not None

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from cuvis_ai_core._process_group import how_it_ended
+from cuvis_ai_core._process_group import end_group, how_it_ended
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.training.trainer_program import STOP, Task
@@ -95,7 +95,7 @@ class TrainingProcess:
     def next(self) -> Any:
         """Return what is said next, nothing yet (False), or that all is said (None)."""
         if self._asked_at is not None and time.monotonic() - self._asked_at > _LONGEST_STOP:
-            self._kill()
+            end_group(self._process)  # readers of data and plugins are processes of its own
         # Looked at before the words: a last one could come between the two.
         ended = not self._reader.is_alive()
         said = self._words.get()
@@ -107,7 +107,7 @@ class TrainingProcess:
             self._asked_at = time.monotonic()
             self._write(STOP)
             if not self._began:  # it imports and builds, which nothing stops, and there is nothing to keep
-                self._kill()
+                end_group(self._process)
 
     def end(self) -> dict[str, Any]:
         """Have it stop where it still runs, and return how it ended."""
@@ -149,14 +149,6 @@ class TrainingProcess:
         how = how_it_ended(status)
         code = "RESOURCE_EXHAUSTED" if status == -getattr(signal, "SIGKILL", 0) else "INTERNAL"
         return {"error": {"kind": "TrainingError", "code": code, "words": f"The process of the training {how}."}}
-
-    def _kill(self) -> None:
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                # The group, since readers of data and plugins are processes of its own.
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
 
     def _write(self, line: bytes) -> None:
         stream: Any = self._process.stdin
