@@ -18,8 +18,8 @@ from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.pipeline.connections import Connection, added, connected
 from cuvis_ai_core.pipeline.device import CPU, checked_device, move
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey, Feeding
-from cuvis_ai_core.pipeline.execution.observer_hooks import Observers, RunStep
-from cuvis_ai_core.pipeline.execution.plan import Plan, make_plan
+from cuvis_ai_core.pipeline.execution.observer_hooks import Observers
+from cuvis_ai_core.pipeline.execution.plan import Plan, RunStep, make_plan
 from cuvis_ai_core.pipeline.execution.run_request import (
     Address,
     checked_stage,

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _KEPT: Final = 10_000
 """Times of a node that are kept; of more, median and spread are those of the last ones."""
 
-_KEY: Final = "timings"
-
 
 class _Times:
     """The times of one node in one stage, in milliseconds."""
@@ -99,9 +97,4 @@ class Timings:
 
 def timings_of(session: "Session") -> Timings:
     """Return the timings of a session, which are made when first asked for."""
-    found: Any = session.extras.get(_KEY)
-    if found is None:
-        found = session.extras[_KEY] = Timings()
-        session.node_registry.register_hooks(found)
-    assert isinstance(found, Timings)
-    return found
+    return session.kept("timings", Timings, session.node_registry.register_hooks)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server.node_state_file import sources_of
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _LOOK: Final = 0.1
 """Seconds between looks whether a client that waits for its turn is still there."""
+
+
+_Kept = TypeVar("_Kept")
 
 
 class Session:
@@ -48,7 +51,7 @@ class Session:
         # Not by the clock, which may be set: all sessions would be idle for years at once.
         self.used = time.monotonic()
         self.closing = False
-        self.at_end: list[Callable[[], None]] = []
+        self.at_end: list[Callable[[], object]] = []
         """What else is to be let go of."""
         self.extras: dict[str, Any] = {}
         """What groups of calls keep for the session: profiler, training, shared memory."""
@@ -56,6 +59,15 @@ class Session:
         self._waiting = 0
         self._count = threading.Lock()
         self._turn = threading.Lock()
+
+    def kept(self, key: str, kind: type[_Kept], begun: Callable[[_Kept], object]) -> _Kept:
+        """Return what some calls keep for the session among its extras; one is told of it when it is made."""
+        found = self.extras.get(key)
+        if found is None:
+            found = self.extras[key] = kind()
+            begun(found)
+        assert isinstance(found, kind)
+        return found
 
     @contextmanager
     def turn(self, is_alive: Callable[[], bool] = lambda: True) -> Iterator[None]:

@@ -1,14 +1,12 @@
 """Runs that are really stopped: between two nodes, and within one that runs in a process of its own."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cuvis_ai_hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from cuvis_ai_core.grpc.server.open_sessions import Session
-
-_KEY = "stopper"
 
 
 # No Exception: a node that catches those would go on.
@@ -78,9 +76,4 @@ class Run:
 
 def stopper_of(session: "Session") -> Stopper:
     """Return the stopper of a session, which is made for its first run."""
-    found: Any = session.extras.get(_KEY)
-    if found is None:
-        found = session.extras[_KEY] = Stopper()
-        session.node_registry.register_hooks(found)
-    assert isinstance(found, Stopper)
-    return found
+    return session.kept("stopper", Stopper, session.node_registry.register_hooks)

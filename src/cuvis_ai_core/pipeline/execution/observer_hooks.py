@@ -6,19 +6,16 @@ once are told of in the threads in which they run.
 
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.device import synchronizer
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.plan import Plan, RunStep, Step
 from cuvis_ai_core.pipeline.execution.run_request import Address
-from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 
 _Result = TypeVar("_Result")
 
-RunStep: TypeAlias = Callable[[Step, Plan, list[Value]], None]
-"""Runs a step of a plan on the values of its slots."""
 
 HOOKS: Final = (
     "cuvis_ai_pipeline_started",
@@ -88,19 +85,15 @@ class Observers:
             PortError: As `run_plan`.
             NodeRunError: As `run_plan`.
         """
-        from cuvis_ai_core.pipeline.execution.run import answers_of, prepare  # NumPy is there when something runs
+        from cuvis_ai_core.pipeline.execution.run import (
+            answers_of,
+            prepare,
+            run_steps,
+        )  # NumPy is there when something runs
 
         def work(run_step: RunStep) -> dict[Address, Value]:
             values = prepare(plan, batch, context)
-
-            def run(step: Step) -> None:
-                run_step(step, plan, values)
-
-            if plan.lanes is None:
-                for step in plan.steps:
-                    run(step)
-            else:
-                run_in_lanes(plan, values, run)
+            run_steps(plan, values, run_step)
             return answers_of(plan, values)
 
         return self.observe(plan, pipeline, device, work)

@@ -7,7 +7,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cuvis_ai_core.node.array_libraries import Convert, converter, gets_copy, library_of_input
 from cuvis_ai_core.node.array_node import Value
@@ -146,6 +146,10 @@ def make_plan(graph: Graph, request: Request, device: str = "cpu") -> Plan:
         needs_context=any(slot == CONTEXT_SLOT for step in steps for _, slot in step.arguments),
         lanes=lanes,
     )
+
+
+RunStep: TypeAlias = Callable[[Step, Plan, list[Value]], None]
+"""Runs a step of a plan on the values of its slots."""
 
 
 class _Planner:

@@ -1,11 +1,10 @@
 """Running a plan: a plain loop over its steps, but for those that go on at once (see `step_threads`)."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.plan import CONTEXT_SLOT, Plan
+from cuvis_ai_core.pipeline.execution.plan import CONTEXT_SLOT, Plan, RunStep
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.execution.step import convert_to_fit, run_step
@@ -26,12 +25,21 @@ def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None
         NodeRunError: A node's `forward` failed.
     """
     values = prepare(plan, batch, context)
+    run_steps(plan, values, run_step)
+    return answers_of(plan, values)
+
+
+def run_steps(plan: Plan, values: list[Value], run: RunStep) -> None:
+    """Run all steps of a plan, each by a function.
+
+    Raises:
+        BaseException: That of the first step that failed.
+    """
     if plan.lanes is None:
         for step in plan.steps:
-            run_step(step, plan, values)
+            run(step, plan, values)
     else:
-        run_in_lanes(plan, values, partial(run_step, plan=plan, values=values))
-    return answers_of(plan, values)
+        run_in_lanes(plan, values, lambda step: run(step, plan, values))
 
 
 def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> list[Value]:

@@ -9,12 +9,10 @@ from cuvis_ai_core.data.lazy_image import LazyImage
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.tiling_declaration import tiling_of
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
-from cuvis_ai_core.pipeline.execution.plan import Plan, Step
-from cuvis_ai_core.pipeline.execution.run import answers_of, prepare
+from cuvis_ai_core.pipeline.execution.plan import Plan, RunStep
+from cuvis_ai_core.pipeline.execution.run import answers_of, prepare, run_steps
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.step import run_step
-from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
 from cuvis_ai_core.pipeline.tiling.memory_limit import default_memory
 from cuvis_ai_core.pipeline.tiling.passes import make_schedule
 from cuvis_ai_core.pipeline.tiling.tile_assembly import Gathered, Into
@@ -74,15 +72,7 @@ def _in_one_piece(
     values = prepare(plan, batch, request.context)
     # Its whole images are in `values` as well: released there, they would live on here.
     del batch
-
-    def go(step: Step) -> None:
-        run(step, plan, values)
-
-    if plan.lanes is None:
-        for step in plan.steps:
-            go(step)
-    else:
-        run_in_lanes(plan, values, go)
+    run_steps(plan, values, run)
     answers = answers_of(plan, values)
     if request.into is None:
         return answers

@@ -13,8 +13,7 @@ from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.tiling_declaration import says
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.observer_hooks import RunStep
-from cuvis_ai_core.pipeline.execution.plan import Plan, Step
+from cuvis_ai_core.pipeline.execution.plan import Plan, RunStep, Step
 from cuvis_ai_core.pipeline.execution.run import prepare
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule

@@ -48,11 +48,8 @@ def pack_checkout(name: str, checkout: Path, tag: str, work: Path) -> tuple[Path
     found = git(checkout, "rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{tag}")
     tagged = found.stdout.strip() if found.returncode == 0 else commit
     commits = [commit, *_submodules(checkout, commit)]
-    work.mkdir()
-    _must(git(work, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
-    (work / ".git/objects/info").mkdir(exist_ok=True)
     # Objects are read where they lie; a copy of a large repository would be made only to be packed.
-    (work / ".git/objects/info/alternates").write_bytes(os.fsencode(checkout.resolve() / ".git/objects") + b"\n")
+    _borrow(work, checkout, commit, name)
     # Each commit is the end of history here: without this git misses their parents and refuses to pack.
     (work / ".git/shallow").write_text("".join(f"{each}\n" for each in sorted(commits)), encoding="utf-8")
     _must(git(work, "update-ref", "refs/tags/carried", tagged), name)
@@ -98,8 +95,7 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
         SourceError: The files of the commit must not be used, or cannot be written here.
         ToolNotFoundError: git is not installed.
     """
-    folder.mkdir(parents=True)
-    _must(git(folder, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
+    _init(folder, commit, name)
     own = folder / ".git/objects/pack" / f"pack-{commit}.pack"
     own.parent.mkdir(exist_ok=True)
     # A copy: index-pack writes beside it, and what was unpacked stays as it came.
@@ -118,10 +114,7 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
         _replace_pointers(name, place, show_commit(place, wanted, task, url), wanted, large, meter)
 
     def submodule(_: str, other: str, place: Path, task: str) -> None:
-        place.mkdir()
-        _must(git(place, "init", "--quiet", "--template=", hashes=hash_function(other)), name)
-        (place / ".git/objects/info").mkdir(exist_ok=True)
-        (place / ".git/objects/info/alternates").write_bytes(os.fsencode(folder.resolve() / ".git/objects") + b"\n")
+        _borrow(place, folder, other, name)
         show(place, other, task)
 
     show(folder, commit, f"check out commit {commit} of")
@@ -158,6 +151,18 @@ def _replace_pointers(name: str, folder: Path, found: str, commit: str, large: P
         pointer.unlink()
         shutil.copyfile(kept, pointer)
         pointer.chmod(mode)
+
+
+def _init(folder: Path, commit: str, name: str) -> None:
+    folder.mkdir(parents=True)
+    _must(git(folder, "init", "--quiet", "--template=", hashes=hash_function(commit)), name)
+
+
+def _borrow(folder: Path, other: Path, commit: str, name: str) -> None:
+    """Make a repository that has the objects of another one without a copy of them."""
+    _init(folder, commit, name)
+    (folder / ".git/objects/info").mkdir(exist_ok=True)
+    (folder / ".git/objects/info/alternates").write_bytes(os.fsencode(other.resolve() / ".git/objects") + b"\n")
 
 
 def _must(finished: Finished, name: str) -> None:

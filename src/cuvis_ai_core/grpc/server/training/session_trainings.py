@@ -104,12 +104,7 @@ class Training:
 
 def training_of(session: "Session") -> Training:
     """Return the trainings of a session."""
-    found: Any = session.extras.get("training")
-    if found is None:
-        found = session.extras["training"] = Training()
-        session.at_end.append(found.stop)
-    assert isinstance(found, Training)
-    return found
+    return session.kept("training", Training, lambda made: session.at_end.append(made.stop))
 
 
 def _error(told: dict[str, Any]) -> ServiceError:
