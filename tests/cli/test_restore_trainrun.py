@@ -725,6 +725,9 @@ def test_a_finished_training_is_kept(restore: Run) -> None:
     assert "training.optimizer.lr: 0.05 there, 0.01 now" in other.output
     assert "pipeline.nodes.scores.params.dropout: nothing there, 0.0 now" in other.output
     assert "--overwrite" in other.output
+    # Before any node is imported, and torch with it.
+    absent = restore("--mode", "train", "--override", "pipeline.nodes.scores.class_name=nobody.Has")
+    assert "pipeline.nodes.scores.class_name:" in absent.output
     assert _equal(_weights(Path("trained")), weights)
     assert not Path("trained/unfinished").exists()
     assert restore("--mode", "train", *changed, "--override", "output_dir=elsewhere").exit_code == 0

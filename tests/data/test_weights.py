@@ -16,12 +16,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import filelock
 import pytest
 from loopback_hub import COMMIT, Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core.cli.downloads.command_parts import ForPeople
 from cuvis_ai_core.data import model_weights
 from cuvis_ai_core.data.downloads import fetched_weights, weights_export_and_import, weights_folder
+from cuvis_ai_core.data.downloads.folder_lock import working_in
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.weight_entries import entry_of
 from cuvis_ai_core.data.model_weights import (
@@ -713,3 +715,14 @@ def test_without_the_extra_it_is_named(
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     code, _, said = command("download", "small")
     assert (code, "cuvis-ai-core[hf]" in said) == (1, True)
+
+
+def test_who_waits_is_warned_where_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a node does whose weights another program is fetching."""
+    with (
+        filelock.FileLock(tmp_path / ".cuvis-cache.lock"),
+        pytest.raises(ModelDownloadError, match="another program has worked in it for 0 s; try again later"),
+        working_in(tmp_path, ModelDownloadError, longest=0.01),
+    ):
+        pytest.fail("two work in it")
+    assert f"waiting for another program that works in {tmp_path}" in caplog.text

@@ -37,10 +37,34 @@ def finished_training(
     Raises:
         click.BadParameter: There is one of other settings.
     """
+    record = _record(folder, trainrun)
+    if record is not None:
+        _refuse(folder, [*_of_settings(folder / trainrun, config), *_of_code(record.get("nodes"), nodes)])
+    return record
+
+
+def refuse_other_settings(folder: Path, trainrun: str, config: TrainRunConfig) -> None:
+    """Refuse a folder in which a training of other settings has ended: that needs no node, and none of its libraries.
+
+    Args:
+        folder: As of `finished_training`.
+        trainrun: As there.
+        config: As there.
+
+    Raises:
+        click.BadParameter: There is one.
+    """
+    if _record(folder, trainrun) is not None:
+        _refuse(folder, list(_of_settings(folder / trainrun, config)))
+
+
+def _record(folder: Path, trainrun: str) -> Mapping[str, Any] | None:
+    """Return the record of a training that has ended in a folder, or None where none has."""
     record = read_json(folder / RECORD)
-    if record is None or "trainrun" not in record or not (folder / trainrun).is_file():
-        return None
-    differences = [*_of_settings(folder / trainrun, config), *_of_code(record.get("nodes"), nodes)]
+    return record if record is not None and "trainrun" in record and (folder / trainrun).is_file() else None
+
+
+def _refuse(folder: Path, differences: Sequence[str]) -> None:
     if differences:
         more = len(differences) - _SHOWN
         lines = [*differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
@@ -50,7 +74,6 @@ def finished_training(
             + "Choose another directory, --override output_dir=..., or replace it with --overwrite.",
             param_hint="output_dir",
         )
-    return record
 
 
 def refuse_doubtful(folder: Path, output: OutputFolder) -> None:

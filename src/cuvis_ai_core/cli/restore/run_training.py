@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core._error_location import words_of
-from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful
+from cuvis_ai_core.cli.restore.completed_training import finished_training, refuse_doubtful, refuse_other_settings
 from cuvis_ai_core.cli.restore.interrupted_training import Unfinished, kept_on_failure
 from cuvis_ai_core.cli.restore.training_results import CERTAIN, RECORDED, Results
 from cuvis_ai_core.cli.shared.log_lines import warn
@@ -75,6 +75,8 @@ class Session:
             click.BadParameter: It holds a training of other settings.
         """
         target = Path(self._config.output_dir)
+        if not overwrite:  # before nodes are imported, and torch with them
+            refuse_other_settings(target, TRAINRUN, self._config)
         self._parts.batches("train")  # what is wrong with it is said before there is a folder
         with build_pipeline(self._run, self._registry) as pipeline, OutputFolder(target, CERTAIN) as output:
             nodes = node_records(self._registry, pipeline)

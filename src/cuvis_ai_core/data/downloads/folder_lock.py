@@ -1,11 +1,14 @@
 """One program at a time works in a folder that several fetch into: the others wait for it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
+
+logger = logging.getLogger(__name__)
 
 _LOCK: Final = ".cuvis-cache.lock"
 """The published name, so that a published program and this one wait for each other."""
@@ -21,7 +24,7 @@ def working_in(
     Args:
         folder: It is made where it is not there.
         kind: Of the error.
-        progress: Whom it is told that others are waited for.
+        progress: Whom it is told that others are waited for; by default that is a warning.
         longest: How long, in seconds.
 
     Raises:
@@ -38,6 +41,8 @@ def working_in(
         except filelock.Timeout:
             if progress is not None:
                 progress.waiting()
+            else:
+                logger.warning("waiting for another program that works in %s, for %.0f s at most", folder, longest)
             lock.acquire(timeout=longest)
     # Before OSError, of which it is one.
     except filelock.Timeout:
