@@ -44,6 +44,23 @@ def test_bands_of_colours(wavelengths: list[float] | None, bands: list[int]) -> 
     assert colour_bands(cube) == bands
 
 
+@pytest.mark.parametrize(
+    ("wavelengths", "bad", "bands"),
+    [
+        (None, [0, 4], [3, 2, 1]),
+        ([450.0, 550.0, 645.0, 650.0, 700.0], [3], [2, 1, 0]),
+        ([450.0, 550.0, 650.0, 660.0, 0.0], [2], [3, 1, 0]),
+        ([1000.0, 1100.0, 1200.0, 1300.0, 1400.0], [0, 4], [3, 2, 1]),
+        ([450.0, 550.0, 650.0, 700.0, 800.0], [0], [4, 3, 1]),
+    ],
+)
+def test_bad_bands_stand_for_no_colour(wavelengths: list[float] | None, bad: list[int], bands: list[int]) -> None:
+    """Of those with data the nearest ones are taken, or the last, middle and first."""
+    good = ~np.isin(np.arange(5), bad)
+    taken = None if wavelengths is None else np.array(wavelengths)
+    assert colour_bands(Cube(np.ones((2, 2, 5)), taken, good_bands=good)) == bands
+
+
 def test_names_of_bands() -> None:
     """A number, and the wavelength where the band was taken."""
     cube = Cube(np.ones((1, 1, 3)), np.array([450.06, 0.0, 650.0]))

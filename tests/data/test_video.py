@@ -58,6 +58,13 @@ def test_every_frame_can_be_asked_for_in_any_order(film: Film, name: str, codec:
     assert [number_of(each["image"]) for each in video] == list(range(COUNT))
 
 
+@pytest.mark.parametrize(("name", "codec"), [("one.mp4", "mp4v"), ("one.avi", "MJPG")])
+def test_a_single_frame_is_read_again(film: Film, name: str, codec: str) -> None:
+    """Where no place is found in a file, it is read through, as transport streams are."""
+    video = VideoIterator(film(name, codec, 1))
+    assert [number_of(each["image"]) for each in (*video, *video)] == [0, 0]
+
+
 def test_frames_that_are_not_there_are_errors(film: Film, tmp_path: Path) -> None:
     """A number beyond the end, a file that is no video, and none at all; nothing is black."""
     video = VideoIterator(film())

@@ -56,14 +56,18 @@ def sampled(cube: "Cube") -> Sample:
 
 
 def colour_bands(cube: "Cube") -> list[int]:
-    """Return the bands of red, green and blue; where the cube has none of these, the last, middle and first one."""
-    channels = cube.data.shape[2]
+    """Return the bands of red, green and blue; where the cube has none of these, the last, middle and first one.
+
+    Of those with data: a bad band would leave a colour away.
+    """
+    good = np.arange(cube.data.shape[2]) if cube.good_bands is None else np.flatnonzero(cube.good_bands)
     if cube.wavelengths is not None:
-        nearest = [int(np.abs(cube.wavelengths - wanted).argmin()) for wanted in _RGB_NM]
-        distances = [abs(cube.wavelengths[band] - wanted) for band, wanted in zip(nearest, _RGB_NM, strict=True)]
+        taken = cube.wavelengths[good]
+        nearest = [int(np.abs(taken - wanted).argmin()) for wanted in _RGB_NM]
+        distances = [abs(taken[at] - wanted) for at, wanted in zip(nearest, _RGB_NM, strict=True)]
         if max(distances) <= _FARTHEST_NM:
-            return nearest
-    return [channels - 1, channels // 2, 0]
+            return [int(good[at]) for at in nearest]
+    return [int(good[-1]), int(good[len(good) // 2]), int(good[0])]
 
 
 def band_name(cube: "Cube", band: int) -> str:

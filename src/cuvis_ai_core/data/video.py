@@ -219,6 +219,9 @@ class _OpenCv:
     def read(self, number: int) -> Frame:
         self._seek(number)
         done, frame = self._video.read()
+        if not done:  # of some files a place is found, and nothing there
+            self._read_through(number)
+            done, frame = self._video.read()
         if not done:
             self._open()  # what comes after a frame that is broken is not numbered rightly any more
             raise _unreadable(self._path, f": frame {number} of {self.count}")
@@ -231,9 +234,12 @@ class _OpenCv:
             return
         self._video.set(self._cv.CAP_PROP_POS_FRAMES, number)
         if round(self._video.get(self._cv.CAP_PROP_POS_FRAMES)) != number:  # some files can only be read through
-            self._open()
-            while self._next < number and self._video.grab():
-                self._next += 1
+            self._read_through(number)
+
+    def _read_through(self, number: int) -> None:
+        self._open()
+        while self._next < number and self._video.grab():
+            self._next += 1
 
     def _counted(self) -> int:
         """Return how many frames there are: as many as the file says where the last of them can be read, or counted."""
