@@ -42,9 +42,9 @@ def find_private(fullname: str, path: Sequence[str] | None) -> ModuleSpec | None
         return None
     if scope.name != package:
         scope.unloaded.aliases.add(package)
-        return ModuleSpec(fullname, _AliasLoader(f"{scope.name}.{rest}".rstrip(".")), is_package=not rest)
+        return ModuleSpec(fullname, _AliasLoader(f"{scope.name}.{rest}".rstrip(".")))
     if scope.is_unloaded:
-        return ModuleSpec(fullname, _UnloadedLoader(scope), is_package=not rest)
+        return ModuleSpec(fullname, _UnloadedLoader(scope))
     if not rest:
         return ModuleSpec(package, PackageLoader(scope), is_package=True)
     # What a package added to `sys.path` below its folder is looked in first, as OpenCV needs (its `cv2` lies in
