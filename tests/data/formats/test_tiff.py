@@ -157,3 +157,41 @@ def test_what_is_known_of_a_stack(tmp_path: Path) -> None:
     assert cube.metadata["DateTime"] == "2024:05:06 07:08:09"
     tifffile.imwrite(tmp_path / "b.tif", DATA.transpose(2, 0, 1), description="[1]", metadata=None, **options)
     assert set(read_cube(tmp_path / "b.tif", READERS).metadata) == {"DateTime", "Software"}
+
+
+GEO = [(42113, 2, 0, "7", True), (33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0, 0, 100, 200, 0), True)]
+"""Tags of GeoTIFF and GDAL: no data, size of a pixel, the upper left corner."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"photometric": "minisblack"},
+        {"photometric": "minisblack", "compression": "zlib"},
+        {"photometric": "minisblack", "planarconfig": "separate"},
+        {"photometric": "minisblack", "planarconfig": "contig"},
+    ],
+)
+def test_stacks_that_have_a_place(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Pages with the tags of a GeoTIFF are all read, of which GDAL opens the first: with their place and no data."""
+    pytest.importorskip("rasterio")
+    data = DATA if options.get("planarconfig") == "contig" else DATA.transpose(2, 0, 1)
+    tifffile.imwrite(tmp_path / "a.tif", data, extratags=GEO, metadata={"wavelengths": NM}, **options)
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    np.testing.assert_array_equal(cube.data, np.where(DATA == 7, np.nan, DATA))
+    assert cube.wavelengths is not None
+    assert cube.wavelengths.tolist() == NM
+    assert cube.transform == (2, 0, 100, 0, -2, 200)
+    assert "shape" not in cube.metadata
+
+
+def test_further_images_of_a_raster_are_said(tmp_path: Path) -> None:
+    """Where each page has bands of its own, the first one is read; previews and masks are no images."""
+    pytest.importorskip("rasterio")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for pixels, kind in ((DATA, 0), (DATA[::2, ::2], 1), (DATA, 0), (DATA, 0)):
+            about = {"planarconfig": "contig", "photometric": "minisblack", "subfiletype": kind, "metadata": None}
+            file.write(pixels, extratags=GEO, **about)
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    assert cube.data.shape == DATA.shape
+    assert "The file has 2 further images of the same size, which were not read." in cube.remarks

@@ -1,8 +1,9 @@
 """Cubes in GeoTIFF, and in what else GDAL opens with pixels in one file; of EnMAP and DESIS with their metadata."""
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from math import prod
 from pathlib import Path
@@ -36,6 +37,8 @@ _DRIVERS: Final = {
 _IMAGERY: Final = "IMAGERY"
 """Where GDAL keeps what it knows of a sensor."""
 
+_DESCRIPTION: Final = "TIFFTAG_IMAGEDESCRIPTION"
+_OF_TIFFFILE: Final = ("shape", "axes", "truncated")
 _WAVE_UNITS: Final = ("wavelength_units", "wavelength_unit")
 
 
@@ -191,9 +194,19 @@ def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meanin
     return Meaning(gain if changed[0] else None, offset if changed[1] else None, missing)
 
 
+def described(text: object) -> dict[str, Any]:
+    """Return what the description of a TIFF file says in JSON, as programs of Python write it; empty for another."""
+    with suppress(ValueError, TypeError, RecursionError):
+        found = json.loads(str(text))
+        if isinstance(found, dict):
+            return {key: value for key, value in found.items() if key not in _OF_TIFFFILE}
+    return {}
+
+
 def _tags(raster: Any) -> dict[str, Any]:
     """Return the metadata of the file, those of ENVI and of the sensor under their own names."""
-    return {**raster.tags(), **raster.tags(ns=_IMAGERY), **raster.tags(ns="ENVI")}
+    tags = raster.tags()
+    return {**described(tags.get(_DESCRIPTION)), **tags, **raster.tags(ns=_IMAGERY), **raster.tags(ns="ENVI")}
 
 
 def _bands(raster: Any, tags: Mapping[str, Any], product: Product | None) -> tuple[Numbers | None, str, Numbers | None]:

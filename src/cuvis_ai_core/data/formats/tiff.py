@@ -1,9 +1,10 @@
 """Cubes in TIFF files: which reader takes one, and stacks of pages as microscopes and laboratory cameras write them."""
 
-import json
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -14,10 +15,10 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.formats.band_wavelengths import WAVELENGTHS, Listed, attribute_lists
 from cuvis_ai_core.data.formats.dlr_metadata import is_product
-from cuvis_ai_core.data.formats.geotiff import read_raster
+from cuvis_ai_core.data.formats.geotiff import described, read_raster
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.refused_companions import beside
-from cuvis_ai_core.data.formats.stored_image import Joined, RawArray, Stored, check_size, data_of
+from cuvis_ai_core.data.formats.stored_image import Joined, Meaning, RawArray, Stored, check_size, data_of
 from cuvis_ai_core.data.wavelength_texts import lengths_in
 from cuvis_ai_core.data.wavelength_units import in_nanometres
 from cuvis_ai_core.errors import CubeError
@@ -25,12 +26,14 @@ from cuvis_ai_core.errors import CubeError
 _GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113, 50844)
 """Scale, tie points, transform and keys of GeoTIFF; metadata and "no data" of GDAL; a camera's polynomials."""
 
+_NO_DATA: Final = 42113
+"""A tag of GDAL."""
+
 _ROWS: Final = "Y"
 _COLUMNS: Final = "X"
 _UNNAMED: Final = "Q"
 """How tifffile names an axis of which it knows nothing."""
 
-_OF_TIFFFILE: Final = ("shape", "axes", "truncated")
 _PAGE_NAME: Final = 285
 _DESCRIPTION: Final = 270
 _MOST_PAGES: Final = 4096
@@ -41,9 +44,10 @@ _NONE: Final = Listed(np.empty(0), "")
 def read_tiff(path: Path, array: str | None = None) -> Cube:
     """Read a TIFF file: by rasterio where it has tags of GeoTIFF or GDAL, or is of EnMAP or DESIS, else as a stack.
 
-    In a stack the one axis that is neither rows nor columns is the channel: pages, samples (planar or together), the
-    channels of ImageJ or OME. Wavelengths are those of OME (`EmissionWavelength`), a list in a description in JSON, or
-    lengths in the names of pages, of channels of OME, and in the labels of ImageJ.
+    Pages of one size with tags of GeoTIFF are a stack too, in the place of the first one. In a stack the one axis that
+    is neither rows nor columns is the channel: pages, samples (planar or together), the channels of ImageJ or OME.
+    Wavelengths are those of OME (`EmissionWavelength`), a list in a description in JSON, or lengths in the names of
+    pages, of channels of OME, and in the labels of ImageJ.
 
     Args:
         path: The file; classic TIFF or BigTIFF.
@@ -58,22 +62,59 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
     with readable(path, "a TIFF file"), tifffile.TiffFile(path, is_ndtiff=False) as file:
         placed = any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome)
         # Of level 1 an image of a satellite has no place, and its metadata beside it all the same.
-        if placed or is_product(path):
-            return read_raster(path, array)
+        pages = _images(file)
+        # GDAL reads the first page of a stack, and takes the others for files of their own.
+        is_stack = placed and pages > 1 and file.pages.first.samplesperpixel == 1
+        if (placed or is_product(path)) and not is_stack:
+            return _noted(read_raster(path, array), pages)
+        place = read_raster(path) if is_stack else None
         _refuse_elsewhere(path, file)
         chosen = _chosen(path, file, array)
         remarks: list[str] = []
-        about = _described(file)
+        about = described(file.pages.first.description)
         stated = next(attribute_lists(about, WAVELENGTHS), _NONE)
         axes = (1, 2, 0) if len(chosen) > 1 else _axes(path, chosen[0], len(stated.values), remarks)
         check_size(path, (len(chosen), *chosen[0].shape), np.dtype(chosen[0].dtype))
-        parts = [_image(path, series, axes) for series in chosen]
+        meaning = Meaning(missing=_missing(file) if is_stack else ())
+        parts = [_image(path, series, axes, meaning) for series in chosen]
         image = parts[0] if len(parts) == 1 else Joined(parts)
         if len(stated.values) != image.shape[2]:
             stated = _labelled(file, image.shape[2])
         wavelengths, _ = in_nanometres(stated.values if stated.values.size else None, stated.unit, None, remarks)
         metadata = _metadata(file) | about
-        return Cube(data_of(image, path), wavelengths, path, metadata=metadata, remarks=tuple(remarks))
+        return Cube(
+            data_of(image, path),
+            wavelengths,
+            path,
+            crs=None if place is None else place.crs,
+            transform=None if place is None else place.transform,
+            acquired=None if place is None else place.acquired,
+            metadata=metadata,
+            remarks=tuple(remarks),
+        )
+
+
+def _images(file: Any) -> int:
+    """Return how many pages are as large as the first one, without previews and masks."""
+    pages = itertools.islice(file.pages, _MOST_PAGES)
+    size = file.pages.first.shape
+    return sum(page.shape == size and not page.is_reduced and not page.is_mask for page in pages)
+
+
+def _noted(cube: Cube, pages: int) -> Cube:
+    """Say that a raster has further images, which are not read."""
+    if pages == 1:
+        return cube
+    remark = f"The file has {pages - 1} further images of the same size, which were not read."
+    return replace(cube, remarks=(*cube.remarks, remark))
+
+
+def _missing(file: Any) -> tuple[float, ...]:
+    """Return the value of GDAL for "no data", if there is one."""
+    tag = file.pages.first.tags.get(_NO_DATA)
+    with suppress(ValueError):
+        return () if tag is None else (float(str(tag.value)),)
+    return ()
 
 
 def _refuse_elsewhere(path: Path, file: Any) -> None:
@@ -145,28 +186,18 @@ def _axes(path: Path, series: Any, bands: int, remarks: list[str]) -> tuple[int,
     return names.index(_ROWS), names.index(_COLUMNS), (wide or others)[0]
 
 
-def _image(path: Path, series: Any, axes: tuple[int, int, int]) -> Stored:
+def _image(path: Path, series: Any, axes: tuple[int, int, int], meaning: Meaning) -> Stored:
     """Return an image whose values are read where they lie in the file as they are, else unpacked once."""
     shape = (1, *series.shape) if len(series.shape) == _RANK - 1 else tuple(map(int, series.shape))
     # tifffile names an offset where the values lie in one piece, as they are.
     if series.dataoffset is None:
         refuse_bomb(path, int(series.nbytes))
         unpacked = series.asarray().reshape(shape)
-        return Stored(unpacked, lambda: nullcontext(unpacked), axes)
+        return Stored(unpacked, lambda: nullcontext(unpacked), axes, meaning)
     # tifffile's dtype is native, whatever the file's order is.
     dtype = np.dtype(series.dtype).newbyteorder(series.parent.byteorder)
     raw = RawArray(path, dtype, int(series.dataoffset), shape)
-    return Stored(raw, lambda: nullcontext(raw), axes)
-
-
-def _described(file: Any) -> dict[str, Any]:
-    """Return what a description in JSON says, as tifffile and people write it."""
-    with suppress(ValueError, TypeError):
-        found = json.loads(file.pages.first.description)
-        return (
-            {key: value for key, value in found.items() if key not in _OF_TIFFFILE} if isinstance(found, dict) else {}
-        )
-    return {}
+    return Stored(raw, lambda: nullcontext(raw), axes, meaning)
 
 
 def _labelled(file: Any, channels: int) -> Listed:
