@@ -726,3 +726,17 @@ def test_who_waits_is_warned_where_nobody_listens(tmp_path: Path, caplog: pytest
     ):
         pytest.fail("two work in it")
     assert f"waiting for another program that works in {tmp_path}" in caplog.text
+
+
+def test_a_folder_on_a_file_system_without_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network file system may be mounted: with what it lacks, and where else weights may lie."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with (
+        pytest.raises(ModelDownloadError, match=r"has no locks.*HF_HUB_CACHE=FOLDER"),
+        working_in(tmp_path, ModelDownloadError),
+    ):
+        pytest.fail("nobody holds a lock")

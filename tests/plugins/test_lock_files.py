@@ -13,6 +13,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from cuvis_ai_core._file_lock import LockFile
+from cuvis_ai_core.errors import StoreError
+from cuvis_ai_core.plugins.cache.store import Store
 
 HOLD = """
 import sys
@@ -211,3 +213,19 @@ def test_a_file_system_without_locks_gets_those_of_the_library(path: Path, monke
     assert not is_free(path)
     lock.release()
     assert is_free(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_cache_on_a_file_system_without_locks_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As a network file system may be mounted: with the folder, what it lacks, and the variable that names another."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError) as caught, Store(tmp_path / "cache").lock("entry"):
+        pytest.fail("nobody holds a lock")
+    assert f"{tmp_path / 'cache'} cannot be used: its file system has no locks" in caught.value.message
+    assert "CUVIS_PLUGINS_DIR=FOLDER" in str(caught.value.hint)

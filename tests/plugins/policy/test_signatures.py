@@ -107,11 +107,17 @@ def test_a_signature_belongs_to_the_commit_that_is_checked_out(signing: Any) -> 
 
 
 def test_a_signed_tag_of_a_tag_is_none(signing: Any) -> None:
-    """What is signed must be the tag of the commit itself."""
+    """What is signed must be the tag of the commit itself, which the error says, with the next step."""
     signing.git("tag", "-a", "-m", "x", "inner")
     signing.ssh_tag("outer", "mira", "refs/tags/inner")
 
-    assert refusal(signing, "outer", signing.allowed("mira")).reason == "unsigned"
+    error = refusal(signing, "outer", signing.allowed("mira"))
+    assert error.reason == "unsigned"
+    assert "it is a tag of another tag" in error.message
+    assert "git tag -s -f outer 'outer^{}'" in str(error.hint)
+
+    signing.ssh_tag("outer", "mira", "-f", "outer^{}")
+    assert verified(signing.repository, "outer", signing.head(), signing.allowed("mira"), RULE)
 
 
 def test_what_the_author_writes_is_no_word_of_git(signing: Any) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core._file_lock import LOCKLESS
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,13 @@ def working_in(
     # Before OSError, of which it is one.
     except filelock.Timeout:
         raise kind(f"{folder}: another program has worked in it for {longest:.0f} s; try again later.") from None
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: how filelock says that there are no locks
+        if not isinstance(error, OSError) or error.errno in LOCKLESS:
+            raise kind(
+                f"{folder}: its file system has no locks, by which programs that fetch into one folder wait for each "
+                "other. Choose a folder on a disk of this machine (for weights: HF_HUB_CACHE=FOLDER), or have the "
+                "network file system mounted with locks."
+            ) from error
         raise kind(
             f"{folder}: nothing can be written there: {error.strerror or error}. Choose another folder, or look at its "
             "rights and the room on its disk."

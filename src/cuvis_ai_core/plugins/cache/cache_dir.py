@@ -97,8 +97,17 @@ def _foreign(folder: str, root: str, owner: int | None) -> StoreError:
 
 def unusable(root: Path, error: OSError) -> StoreError:
     """Return the error for what the file system refuses in a plugin cache: a disk that is read-only, say, or full."""
+    from cuvis_ai_core._file_lock import LOCKLESS
     from cuvis_ai_core.plugins.disk.full_disk import free_space
 
+    if error.errno in LOCKLESS:
+        return StoreError(
+            f"The plugin cache {root} cannot be used: its file system has no locks, by which programs that "
+            "build the same plugin wait for each other.",
+            hint=f"Have the cache on a disk of this machine, {ENVIRONMENT_VARIABLE}=FOLDER or "
+            "NodeRegistry.set_cache_dir(path); or have the network file system mounted with locks.",
+            path=root,
+        )
     space = f" ({free_space(root)})" if root.is_dir() else ""
     return StoreError(
         f"The plugin cache {root} cannot be used: {error.strerror or error}"

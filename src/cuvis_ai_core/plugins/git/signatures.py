@@ -85,6 +85,12 @@ def _read(content: str, form: str) -> Tag | None:
     return Tag(said.get("object", ""), said.get("tag", ""), form) if said.get("type") == "commit" else None
 
 
+def _names_tag(folder: Path, tag: str) -> bool:
+    """Tell whether the object of a tag names another tag's."""
+    head = _git(folder, "cat-file", "tag", f"refs/tags/{tag}").stdout.partition("\n\n")[0]
+    return "type tag" in head.splitlines()
+
+
 def verified(
     folder: Path, tag: str, commit: str, signers: Path, rule: str, meanwhile: Callable[[], object] | None = None
 ) -> Signature:
@@ -107,6 +113,10 @@ def verified(
     # what git has verified says itself which tag of which commit it is; the object is only read where that failed
     found, content = (_by_gpg if signers.is_dir() else _by_ssh)(folder, tag, signers, meanwhile)
     said = _read(content, wanted) if isinstance(found, Signature) else tag_of(folder, tag)
+    if said is None and _names_tag(folder, tag):
+        what = "counts as not signed: it is a tag of another tag, and what is signed must be one of the commit itself"
+        step = f"Ask the author to sign one of the commit: git tag -s -f {tag} '{tag}^{{}}'"
+        raise _refused(tag, "unsigned", what, signers, rule, step)
     if said is None or not said.form:
         raise _refused(tag, "unsigned", "is not signed", signers, rule)
     if said.name != tag:
@@ -242,10 +252,17 @@ def _program(name: str, package: str) -> str:
     return str(Path(found).absolute())
 
 
-def _refused(tag: str, reason: Reason, what: str, signers: Path, rule: str) -> SignatureError:
+def _refused(
+    tag: str,
+    reason: Reason,
+    what: str,
+    signers: Path,
+    rule: str,
+    step: str = "Ask the author for a tag that is signed so",
+) -> SignatureError:
     return SignatureError(
         f"Tag {tag} {what}. The policy asks for a tag that one of {signers} signed ({rule}).",
-        hint="Ask the author for a tag that is signed so, or who writes the policy for another rule.",
+        hint=f"{step}, or who writes the policy for another rule.",
         rule=rule,
         reason=reason,
     )
