@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core._work_folder import work_folder
 from cuvis_ai_core.cli.main import main as cuvis_ai
-from cuvis_ai_core.errors import BundleError, CuvisError, SourceError
+from cuvis_ai_core.errors import BundleError, CuvisError, SourceError, StoreError
 from cuvis_ai_core.plugins.bundle.commit_proof import check_out
 from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
 from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
@@ -256,6 +256,17 @@ def test_a_manifest_is_there_once_all_that_it_names_is(bundle: Path, tmp_path: P
     with open_bundle(bundle, Store(cache)) as opened:
         assert opened.unpack(out).plugins == ("remote", "local")
     assert (out / "mine/table.csv").stat().st_size == 2**18
+
+
+def test_a_plugin_cache_that_takes_no_wheels_gets_no_manifest(bundle: Path, tmp_path: Path, cache: Path) -> None:
+    """What a manifest names is in the cache before it: a file lies where the wheels go."""
+    out = tmp_path / "out"
+    with open_bundle(bundle, Store(cache)) as opened:
+        assert opened.wheels
+        (cache / ".wheels").write_text("")
+        with pytest.raises(StoreError):
+            opened.unpack(out)
+    assert not out.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of files")
@@ -765,21 +776,15 @@ def test_other_files_are_no_bundles(tmp_path: Path, cache: Path, data: bytes) ->
     assert "There is no bundle" in result.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_an_interrupted_unpacking_leaves_nothing_half(
-    whole: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    """A kill at each step; the next unpacking works, and whatever is published before is whole."""
-    kill = """
+UNPACK_AND_DIE = """
 import os, signal, sys
-count, stop = 0, int(sys.argv[2])
+count, stop = 0, sys.argv[2]
 FILES = ("unpacking.py", "tar_reader.py", "local_files.py", "sources.py", "store.py", "_atomic_writes.py")
 def strike(frame, event, argument):
     global count
     if frame.f_code.co_filename.endswith(FILES):
         count += 1
-        if count == stop:
+        if os.path.exists("plugins.yaml") if stop == "manifest" else count == int(stop):
             os.kill(os.getpid(), signal.SIGKILL)
 from cuvis_ai_core.plugins.bundle.unpacking import open_bundle
 from cuvis_ai_core.plugins.cache.store import Store
@@ -789,9 +794,29 @@ sys.settrace(strike)  # which hears calls alone, as it asks for no more
 with open_bundle(Path(sys.argv[1]), Store(NodeRegistry.get_cache_dir())) as bundle:
     bundle.unpack(Path("."))
 """
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_manifest_is_the_last_that_an_unpacking_writes(
+    whole: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Whoever is killed as soon as it is there has all that it names."""
+    ended = elsewhere(UNPACK_AND_DIE, whole, "manifest", PATH=os.environ["PATH"])
+    assert ended.returncode == -9, ended.stderr
+    loaded = elsewhere(LOAD, "plugins.yaml")
+    assert loaded.returncode == 0, loaded.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_interrupted_unpacking_leaves_nothing_half(
+    whole: Path, elsewhere: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A kill at each step; the next unpacking works, and whatever is published before is whole."""
     killed = 0
     for stop in range(20, 4000, 193):
-        ended = elsewhere(kill, whole, stop, PATH=os.environ["PATH"])
+        ended = elsewhere(UNPACK_AND_DIE, whole, stop, PATH=os.environ["PATH"])
         if ended.returncode == 0:
             break
         assert ended.returncode == -9, ended.stderr
