@@ -16,12 +16,14 @@ import pytest
 from cuvis_ai_core.plugins.isolation.calling_plugin import LENT
 from cuvis_ai_core.plugins.isolation.public_module_lookup import give_back, stand_before
 from cuvis_ai_core.plugins.isolation.scope import Scope
+from cuvis_ai_core.plugins.sys_modules_owners import unloaded
 
 Library = Callable[[str], Any]
 
 PLUGIN = {
     "askname/__init__.py": "def call(function, *words):\n    return function(*words)\n",
     "askname/late.py": "",
+    "askname/deep/__init__.py": "",
     "askname/data.txt": "",
     "asklent/__init__.py": "",
 }
@@ -125,8 +127,8 @@ def test_data_and_code_are_those_of_the_version_that_asks(two: tuple[Any, Any], 
     assert pkgutil.get_data("askname", "data.txt") == b"of the host"
     assert first.call(code_of, "askname.late") == str(Path(first.__file__).with_name("late.py"))
     assert code_of("askname.late") == str(host / "askname/late.py")
-    spec = second.call(importlib.util.find_spec, "askname")
-    assert (spec.origin, spec.submodule_search_locations) == (second.__file__, list(second.__path__))
+    spec, folder = second.call(importlib.util.find_spec, "askname.deep"), Path(second.__file__).with_name("deep")
+    assert (spec.origin, spec.submodule_search_locations) == (str(folder / "__init__.py"), [str(folder)])
 
 
 def test_the_hosts_own_module_is_everybody_elses(two: tuple[Any, Any], host: Path, runs: list[str]) -> None:
@@ -160,7 +162,9 @@ def test_what_the_host_imported_before_is_given_back(
     monkeypatch.syspath_prepend(write_files(tmp_path / "host", files))
     names = (top, f"{top}.late", f"{top}.other")
     before = [importlib.import_module(name) for name in names[:2]]
-    scope = scope_of({f"{top}/__init__.py": "VERSION = 'own'\n", f"{top}/late.py": "", f"{top}/other.py": ""})
+    scope = scope_of({f"{top}/__init__.py": PLUGIN["askname/__init__.py"], f"{top}/late.py": "", f"{top}/other.py": ""})
+    another = scope_of({f"another{top}/__init__.py": PLUGIN["askname/__init__.py"]})
+    names_of_another = vars(another.import_module(f"another{top}"))["call"](by_name, f"another{top}")
     stand_before(scope)
     stood = [sys.modules[name] for name in names[:2]]
     assert [each is module for each, module in zip(stood, before, strict=True)] == [False, False]
@@ -170,16 +174,20 @@ def test_what_the_host_imported_before_is_given_back(
     give_back()
     assert [sys.modules[name] for name in names[:2]] == stood
     scope.release()
-    give_back()
+    unloaded()
     assert [sys.modules[name] for name in names[:2]] == before
     scope.hold()
     stand_before(scope)
+    stood.append(vars(scope.import_module(top))["call"](by_name, names[2]))
+    assert sys.modules[names[2]] is stood[2]
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(names[2])
+    stood[2:] = [vars(scope.import_module(top))["call"](by_name, names[2])]
     scope.release()
     del scope, stood
     gc.collect()
     assert [sys.modules.get(name) for name in names] == [*before, None]
+    assert sys.modules[f"another{top}"] is names_of_another
 
 
 STATES = "def load(name):\n    import asklent\n    return asklent.VERSION\n"

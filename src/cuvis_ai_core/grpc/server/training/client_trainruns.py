@@ -42,7 +42,6 @@ def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     if isinstance(given.get("data"), Mapping):
         given["data"] = located_data(call, given["data"])
     config: TrainRunConfig = checked(TrainRunConfig, given)
-    _refuse_writing_elsewhere(config.training)
     return config
 
 
@@ -130,7 +129,6 @@ def with_sections(call: "Call", config: TrainRunConfig) -> TrainRunConfig:
             model = TrainingConfig if name == "training" else ModuleDataConfig if "data_module" in data else DataConfig
             changes[name] = checked(model, located_data(call, data) if name == "data" else data)
     done = config.model_copy(update=changes)
-    _refuse_writing_elsewhere(done.training)
     refuse_data_module(call, done)
     return done
 
@@ -185,17 +183,6 @@ def _place(call: "Call", text: str) -> str:
         raise ServiceError(f"data.cubes: '{text[:200]}' goes back behind a pattern.", code="PERMISSION_DENIED")
     folder = call.service.roots.readable(str(Path(*parts[:fixed])) if fixed else ".", call.session.search_paths)
     return str(folder.joinpath(*parts[fixed:]))
-
-
-def _refuse_writing_elsewhere(training: TrainingConfig | None) -> None:
-    checkpoint = training.callbacks.checkpoint if training is not None else None
-    folder = Path(checkpoint.dirpath) if checkpoint is not None and checkpoint.dirpath else Path()
-    name = checkpoint.filename if checkpoint is not None and checkpoint.filename else ""
-    if folder.is_absolute() or ".." in folder.parts or ".." in Path(name).parts:
-        raise ServiceError(
-            "callbacks.checkpoint: checkpoints lie in the folder of the results; 'dirpath' is a folder below it.",
-            code="INVALID_ARGUMENT",
-        )
 
 
 def _json(content: bytes, what: str) -> dict[str, Any]:
