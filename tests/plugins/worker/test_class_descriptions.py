@@ -17,7 +17,6 @@ from cuvis_ai_core.errors import HookError, InvalidNodeError
 from cuvis_ai_core.node.constructor_keywords import parameters_of
 from cuvis_ai_core.node.ports import read_ports
 from cuvis_ai_core.plugins.worker.class_descriptions import describe_nodes
-from cuvis_ai_core.plugins.worker.crash_logs import Logs
 from cuvis_ai_core.plugins.worker.proxy_classes import make_class
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
@@ -131,7 +130,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def made(module: str, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that describes a class, sends that as text, and makes a class of it."""
-    worker = Worker("p", tmp_path / "python", (), Logs(tmp_path))
+    worker = Worker("p", tmp_path / "python", (), tmp_path)
 
     def make(name: str, **changes: object) -> Any:
         path = f"{module}.{name}"

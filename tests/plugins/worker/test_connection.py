@@ -12,7 +12,6 @@ import pytest
 
 from cuvis_ai_core.errors import RemoteError, WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
 from cuvis_ai_core.plugins.worker import connection
-from cuvis_ai_core.plugins.worker.crash_logs import Logs
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no worker is started there")
@@ -50,7 +49,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         program = tmp_path / f"python{len(made)}"
         program.write_text(PROGRAM.format(python=sys.executable, lines=dedent(lines)))
         program.chmod(0o700)
-        made.append(Worker("p", program, (), Logs(tmp_path / "logs")))
+        made.append(Worker("p", program, (), tmp_path / "logs"))
         return made[-1]
 
     yield worker
@@ -228,7 +227,7 @@ def test_batches_are_sent_as_they_are_asked_for(make: Make) -> None:
 @pytest.mark.parametrize("late", [False, True])
 def test_a_worker_that_cannot_start_is_told_of(tmp_path: Path, *, late: bool) -> None:
     """As one that crashed, with the words of the system, also where it ended before it was asked for anything."""
-    begun = Worker("p", tmp_path / "no python", (), Logs(tmp_path / "logs")).connection()
+    begun = Worker("p", tmp_path / "no python", (), tmp_path / "logs").connection()
     while late and begun.alive:
         time.sleep(0.001)
     with pytest.raises(WorkerCrashError, match=r"ended by itself with status 127(.|\n)*not found") as caught:

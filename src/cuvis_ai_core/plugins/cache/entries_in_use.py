@@ -154,7 +154,9 @@ def last_use(folder: Path) -> float | None:
 def _user(record: Path) -> User | None:
     pid, machine, _ = record.name.split("-")
     if machine != _machine():
-        title = "on another machine or in another container" if _is_fresh(record) else None
+        title = (
+            "on another machine or in another container" if time.time() - changed(record) < _FOREIGN_SECONDS else None
+        )
     elif int(pid) == os.getpid():
         title = "this process"
     else:
@@ -190,10 +192,6 @@ def _title_of_living(pid: int, used: float) -> str | None:
         return None
     except psutil.Error:
         return "of another user"
-
-
-def _is_fresh(record: Path) -> bool:
-    return time.time() - changed(record) < _FOREIGN_SECONDS
 
 
 def changed(path: Path) -> float:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from cuvis_ai_core._untrusted_files import read_json
 from cuvis_ai_core.plugins.cache import entries_in_use
@@ -91,22 +91,6 @@ class Entry:
         # The same name and tag of two repositories are fetched under one lock.
         plain = self.store.checkouts(*(str(marker.get(key)) for key in ("name", "tag", "repo")))[0].name
         return plain if self.key.startswith(plain) else self.key
-
-
-class Kept(NamedTuple):
-    """An entry that was not removed, and the processes that use it."""
-
-    entry: Entry
-    users: list[User]
-
-    def __str__(self) -> str:
-        """What is kept, why, and what to do."""
-        own = [user for user in self.users if user.pid == os.getpid()]
-        step = f'registry.unload_plugin("{self.entry.plugin}")' if own else "end it"
-        return (
-            f"Plugin '{self.entry.plugin}': {self.entry.path} is kept, because it is in use by "
-            f"{', '.join(map(str, self.users))}. To remove it, first {step}, and try again."
-        )
 
 
 def entries(store: Store, plugin: str | None = None) -> list[Entry]:
@@ -198,7 +182,12 @@ def _removed(entry: Entry, *, dry_run: bool = False) -> bool:
     entry.size  # noqa: B018 - to be known afterwards
     users = entry.users() if dry_run else entry.remove()
     if users:
-        logger.warning("%s", Kept(entry, users))
+        own = any(user.pid == os.getpid() for user in users)
+        step = f'registry.unload_plugin("{entry.plugin}")' if own else "end it"
+        logger.warning(
+            "Plugin '%s': %s is kept, because it is in use by %s. To remove it, first %s, and try again.",
+            *(entry.plugin, entry.path, ", ".join(map(str, users)), step),
+        )
     return not users
 
 

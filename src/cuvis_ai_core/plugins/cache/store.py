@@ -147,10 +147,6 @@ class Store:
         """Folder for the wheels of this package that environments get (see `host_wheels`)."""
         return self.root / ".host"
 
-    def target_places(self) -> list[Path]:
-        """Return the folders of target directories, of all plugins."""
-        return listed(self.root / ".targets")
-
     def uses(self, entry: Path) -> Path:
         """Return the folder in which it is kept who uses an entry."""
         return self.root / ".uses" / entry.relative_to(self.root)

@@ -292,7 +292,8 @@ def open_scope(key: str, title: str, code: Code, name: str | None = None) -> Sco
         _drop_stale_importers()
         scope = _by_key.get(key)
         if scope is None:
-            scope = Scope(key, _free_name(name or private_name(title), key), code)
+            name = name or private_name(title)
+            scope = Scope(key, second_name(name, key) if name in _by_name else name, code)
             forget_package(scope.name)  # of the last of that name, which may be gone since a moment
             _by_key[key] = _by_name[scope.name] = scope
             claim(code.tops)
@@ -345,7 +346,3 @@ def _forget(package: str, code: Code) -> None:
         give_up(code.tops)
     # Not here: the collector calls this at any moment, and the import system may be walking through its cache.
     _stale_folders.extend(code.search_path)
-
-
-def _free_name(name: str, key: str) -> str:
-    return second_name(name, key) if name in _by_name else name

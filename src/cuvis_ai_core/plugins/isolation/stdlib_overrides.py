@@ -79,10 +79,6 @@ class StandIns:
         return self._made[name]
 
 
-def _importlib(_: ModuleType, caller: Caller) -> _Functions:
-    return {"import_module": caller.import_by_name}
-
-
 class _Modules(MutableMapping[str, ModuleType]):
     """`sys.modules` as a plugin's code sees it: a public name of the plugin means its own module."""
 
@@ -119,10 +115,6 @@ class _Modules(MutableMapping[str, ModuleType]):
     def copy(self) -> dict[str, ModuleType]:
         """Return all modules by their names."""
         return sys.modules.copy()
-
-
-def _sys(_: ModuleType, caller: Caller) -> _Functions:
-    return {"modules": _Modules(caller)}
 
 
 def _logging(module: ModuleType, _: Caller) -> _Functions:
@@ -192,10 +184,10 @@ _ENV_POSITION: Final = 10
 """Where `env` stands among the positional arguments of `subprocess.Popen`."""
 
 STAND_INS: Final[Mapping[str, Callable[[ModuleType, Caller], _Functions]]] = {
-    "importlib": _importlib,
+    "importlib": lambda _, caller: {"import_module": caller.import_by_name},
     "logging": _logging,
     "subprocess": _subprocess,
-    "sys": _sys,
+    "sys": lambda _, caller: {"modules": _Modules(caller)},
     "warnings": _warnings,
 }
 """What stands in for which module."""

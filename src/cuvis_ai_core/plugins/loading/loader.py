@@ -30,7 +30,7 @@ from cuvis_ai_core.plugins.load_failure_messages import REGISTERING, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 
 if TYPE_CHECKING:
-    from cuvis_ai_core.plugins.loading.scoped_plugin import Admit, Ready
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Admit
     from cuvis_ai_core.plugins.plugin_info import PluginInfo
     from cuvis_ai_core.plugins.worker.worker_setup import Opened
 
@@ -110,25 +110,20 @@ def _refuse_process(name: str) -> None:
 
 def _load_here(name: str, request: InstallRequest, installed: _Installed, admit: "Admit") -> PluginLoadError | None:
     """Import and register a plugin in this process."""
-    from cuvis_ai_core.plugins.loading.scoped_plugin import load_here
+    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready, load_here
 
     found = installed[name]
     if isinstance(found, PluginLoadError):
         return found
     try:
         targets = _targets(installed)
-        ready = _ready(name, request.plugins[name], found.source, targets[name])
+        declared, source, target = request.plugins[name], found.source, targets[name]
+        info = _info(name, declared, source, declared.provides, target)
+        ready = Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
         load_here(ready, request.store, partial(request.announce, name), admit, targets)
     except PluginLoadError as error:
         return error
     return None
-
-
-def _ready(name: str, declared: GitPlugin | LocalPlugin, source: Source, target: Target) -> "Ready":
-    from cuvis_ai_core.plugins.loading.scoped_plugin import Ready
-
-    info = _info(name, declared, source, declared.provides, target)
-    return Ready(info, source.folder, project_folder(declared, source), target, lambda: declared)
 
 
 def _load_in_process_instead(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cuvis_ai_core.errors import DependencyConflictError, PluginModuleError
 from cuvis_ai_core.plugins.cache import policy_checks
-from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.cache.store import listed
 from cuvis_ai_core.plugins.cache.target_entry import MARKER, Target, complete_targets
 from cuvis_ai_core.plugins.dependencies import host_environment, live_versions
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name, private_name
@@ -57,7 +57,7 @@ def _changed(target: Target) -> int:
 
 def _targets(package: str, cache: Path) -> Iterator[Target]:
     wanted = first_name(package)
-    for place in Store(cache).target_places():
+    for place in listed(cache / ".targets"):
         yield from (target for target in complete_targets(place) if private_name(target.title) == wanted)
 
 

@@ -102,7 +102,8 @@ def find_update(manifest: Path, names: Collection[str], locker: Locker, store: S
         _forget_moved_tags(known, moved, store)
     old = read_lock(manifest)
     found = locker.lock(manifest, moved, moving=moving, dry_run=dry_run)
-    changes = [*_tag_changes(plugins.plugins, tags), *_changes(old, found.lock)]
+    changes = [Change(name, "tag", _tag(moving[name]), tag) for name, tag in tags.items()]
+    changes += _changes(old, found.lock)
     order = list(plugins.plugins)
     return Update(manifest, text, found.lock, sorted(changes, key=lambda change: order.index(change.plugin)))
 
@@ -149,11 +150,6 @@ def _forget_moved_tags(
             for entry in entries(store, name):
                 if entry.path == cached.folder:
                     entry.remove()
-
-
-def _tag_changes(plugins: Mapping[str, Declared], tags: Mapping[str, str]) -> Iterator[Change]:
-    for name, tag in tags.items():
-        yield Change(name, "tag", _tag(plugins[name]), tag)
 
 
 def _changes(old: Lock | None, new: Lock) -> Iterator[Change]:

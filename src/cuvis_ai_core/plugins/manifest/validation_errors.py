@@ -103,7 +103,8 @@ def broken(
     # Of a file of another kind every key is unknown: that it has no plugins says enough.
     if foreign := [error for error in errors if error["type"] == "missing" and error["loc"] == ("plugins",)]:
         errors = foreign
-    errors = [error for error in errors if not _is_echo(error)]
+    # That no entry of a list is left, because each of them was wrong, is an echo of these.
+    errors = [error for error in errors if error["type"] != "too_short" or not error["input"]]
     problems = [_problem(error, fields, document) for error in errors[:_SORTED_PROBLEMS]]
     problems.sort(key=lambda problem: problem.line or 0)
     begin = 0 if path else 1
@@ -119,11 +120,6 @@ def broken(
         key=_dotted(first.keys[begin:]) or None,
         plugin=str(first.keys[1]) if len(first.keys) > 1 else None,
     )
-
-
-def _is_echo(error: "ErrorDetails") -> bool:
-    """Tell whether this only says that no entry of a list is left, because each of them was wrong."""
-    return error["type"] == "too_short" and bool(error["input"])
 
 
 def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | None") -> _Problem:

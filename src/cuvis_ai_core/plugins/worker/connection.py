@@ -16,7 +16,7 @@ from cuvis_ai_core._background_program import Service
 from cuvis_ai_core._environment_variables import worker_variables
 from cuvis_ai_core._process_group import how_it_ended
 from cuvis_ai_core.errors import WorkerCrashError, WorkerEndedError, WorkerError, WorkerTimeoutError
-from cuvis_ai_core.plugins.worker.crash_logs import Logs
+from cuvis_ai_core.plugins.worker.crash_logs import keep_words
 from cuvis_ai_core.plugins.worker.message_framing import Channel, Message
 from cuvis_ai_core.plugins.worker.remote_errors import remote_error
 from cuvis_ai_core.plugins.worker.shared_memory import HostMemory
@@ -67,13 +67,13 @@ class Connection:
         plugin: Name of the plugin.
         python: The worker's Python.
         paths: Where modules lie that are not installed.
-        logs: Where its last words are kept.
+        logs: Folder in which its last words are kept.
 
     Raises:
         WorkerCrashError: It cannot be started.
     """
 
-    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Logs) -> None:
+    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Path) -> None:
         self._plugin = plugin
         self._logs = logs
         self._busy = threading.Lock()
@@ -345,7 +345,7 @@ class Connection:
 
     def _kept(self) -> tuple[Any, str]:
         output = self._service.output()
-        log = self._logs.keep(self._plugin, self._service.pid, output)
+        log = keep_words(self._logs, self._plugin, self._service.pid, output)
         # faulthandler names all extension modules, in one long line that says nothing of the crash.
         lines = [line for line in output.splitlines() if line.strip() and not _TELLS_NOTHING.search(line)][-10:]
         words = "".join(f"\n  {line[:300]}" for line in lines)

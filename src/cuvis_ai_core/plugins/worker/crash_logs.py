@@ -11,31 +11,18 @@ _MOST: Final = 20
 """How many are kept."""
 
 
-class Logs:
-    """The folder with the last words.
-
-    Args:
-        folder: The folder, which is made when there is something to keep.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def keep(self, plugin: str, pid: int, text: str) -> Path | None:
-        """Keep what a worker said, and return the file; None where nothing was said, or nothing can be written."""
-        if not text.strip():
-            return None
-        # UTC without colons: names sort by time across machines, and Windows allows them.
-        path = self._folder / f"{plugin}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{pid}.log"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, text)
-        except OSError:
-            return None
-        self._forget_old()
-        return path
-
-    def _forget_old(self) -> None:
-        with suppress(OSError):
-            for path in sorted(self._folder.glob("*.log"), key=lambda each: each.stat().st_mtime)[:-_MOST]:
-                path.unlink(missing_ok=True)
+def keep_words(folder: Path, plugin: str, pid: int, text: str) -> Path | None:
+    """Keep what a worker said, and return the file; None where nothing was said, or nothing can be written."""
+    if not text.strip():
+        return None
+    # UTC without colons: names sort by time across machines, and Windows allows them.
+    path = folder / f"{plugin}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{pid}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    except OSError:
+        return None
+    with suppress(OSError):
+        for old in sorted(folder.glob("*.log"), key=lambda each: each.stat().st_mtime)[:-_MOST]:
+            old.unlink(missing_ok=True)
+    return path

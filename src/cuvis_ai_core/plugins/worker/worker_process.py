@@ -7,7 +7,6 @@ from weakref import WeakSet
 from cuvis_ai_core._after_fork import in_children
 from cuvis_ai_core.errors import WorkerError
 from cuvis_ai_core.plugins.worker.connection import Connection
-from cuvis_ai_core.plugins.worker.crash_logs import Logs
 
 
 class Worker:
@@ -17,10 +16,10 @@ class Worker:
         plugin: Name of the plugin.
         python: The worker's Python.
         paths: Where modules lie that are not installed.
-        logs: Where the last words of a worker that crashed are kept.
+        logs: Folder in which the last words of a worker that crashed are kept.
     """
 
-    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Logs) -> None:
+    def __init__(self, plugin: str, python: Path, paths: tuple[str, ...], logs: Path) -> None:
         self.plugin = plugin
         self._program = (python, paths)
         self._logs = logs

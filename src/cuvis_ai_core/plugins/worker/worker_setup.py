@@ -18,7 +18,6 @@ from cuvis_ai_core.plugins.installing.install_request import InstallRequest
 from cuvis_ai_core.plugins.load_failure_messages import Enter, failing
 from cuvis_ai_core.plugins.manifest.manifest_schema import GitPlugin, LocalPlugin
 from cuvis_ai_core.plugins.plugin_info import PluginState
-from cuvis_ai_core.plugins.worker.crash_logs import Logs
 from cuvis_ai_core.plugins.worker.proxy_classes import make_class
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
@@ -85,7 +84,7 @@ def _open(name: str, plugin: Installed, request: InstallRequest, enter: Enter, w
         # So that the next load of an `auto` plugin does not fail first.
         environment = _kept(environment._replace(refused=(*environment.refused, host_environment.fingerprint())))
     enter(PluginState.IMPORTING, environment.distribution or name)
-    worker = Worker(name, environment.python, environment.paths, Logs(request.store.logs))
+    worker = Worker(name, environment.python, environment.paths, request.store.logs)
     try:
         environment = _with_faces(name, declared, environment, worker)
         assert environment.faces is not None
