@@ -118,8 +118,8 @@ def test_a_pack_without_the_commit_or_too_large_is_refused(checkout: Checkout, t
         check_out("echo", pack, "0" * 40, tmp_path / "other", URL, meter(), None)
     assert not (tmp_path / "other/a.txt").exists()
     with pytest.raises(BundleError, match="limit 'files'"):
-        check_out("echo", pack, commit, tmp_path / "many", URL, meter(files=1), None)
-    assert not (tmp_path / "many").exists()
+        check_out("echo", pack, commit, tmp_path / "many", URL, meter(files=0), None)
+    assert not (tmp_path / "many/a.txt").exists()
     data = bytearray(pack.read_bytes())
     data[-1] ^= 1
     pack.chmod(0o600)
