@@ -15,6 +15,7 @@ from PIL import Image
 from cuvis_ai_core.data import Cube, open_annotations
 from cuvis_ai_core.pages.colour_maps import CLASS_COLOURS, NO_DATA, viridis
 from cuvis_ai_core.results.pictures.canvas import Canvas
+from cuvis_ai_core.results.pictures.class_maps import count_classes, grey_values
 from cuvis_ai_core.results.pictures.kinds import draw_images
 from cuvis_ai_core.results.pictures.page_layout import set_page
 from cuvis_ai_core.results.pictures.picture_types import Drawn, Meaning
@@ -227,6 +228,51 @@ def test_one_huge_value_among_tiny_ones() -> None:
     assert drawn.pixels[0, 0] == 0
 
 
+TOP = 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        (np.array([[3, 7], [3, 3]]), {3: 3, 7: 1}),
+        (np.array([[True, False]]), {0: 1, 1: 1}),
+        (np.array([[True, True]]), {1: 2}),
+        (np.array([[-5, -5, -4]], np.int8), {-5: 2, -4: 1}),
+        (np.array([[TOP, TOP - 2]]), {TOP - 2: 1, TOP: 1}),
+        (np.array([[2 * TOP, 2 * TOP + 1]], np.uint64), {2 * TOP: 1, 2 * TOP + 1: 1}),
+        (np.array([[-TOP, TOP]]), None),
+        (np.array([[10, 10 + 65535]]), {10: 1, 10 + 65535: 1}),
+        (np.array([[10, 10 + 65536]]), None),
+        (np.arange(255).reshape(1, 255), dict.fromkeys(range(255), 1)),
+        (np.arange(256, dtype=np.uint16).reshape(1, 256), None),
+    ],
+)
+def test_whole_numbers_of_few_values_are_classes(values: NDArray[Any], counts: dict[int, int] | None) -> None:
+    """Up to 255 of them, near to each other, wherever they lie; more are amounts."""
+    found = count_classes(values)
+    assert found == counts
+    assert found is None or list(found) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (np.array([[True]]), "uint8"),
+        (np.array([[0, 255]]), "uint8"),
+        (np.array([[0, 256]]), "uint16"),
+        (np.array([[0, 65535]]), "uint16"),
+        (np.array([[0, 65536]]), None),
+        (np.array([[-1, 3]]), None),
+        (np.array([[1.0]]), None),
+    ],
+)
+def test_whole_numbers_that_a_png_holds_are_grey_values(values: NDArray[Any], dtype: str | None) -> None:
+    """In 8 bits, where these will do."""
+    found = grey_values(values)
+    assert (None if found is None else found.dtype.name) == dtype
+    assert found is None or (found == values).all()
+
+
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (1400, 400)])
 @pytest.mark.parametrize("ends", [(-2.0, 3.0), (-1.7e308, 1.7e308), (0.0, 1e-200)])
 def test_each_pixel_has_the_level_of_its_place_between_the_ends(
@@ -433,6 +479,44 @@ def on_page(monkeypatch: pytest.MonkeyPatch) -> Callable[[Drawn, Meaning], tuple
     return set_in_page
 
 
+@pytest.mark.parametrize("spare", [0, 200])
+def test_a_canvas_shows_what_is_drawn_on_it(spare: int) -> None:
+    """By a palette or, where that is too large, in all colours: images of both kinds, rectangles and texts."""
+    random = np.random.default_rng(0)
+    palette = random.integers(0, 256, (100 + spare, 3)).astype(np.uint8)
+    canvas = Canvas((60, 40), palette)
+    numbers = random.integers(0, 100, (5, 7)).astype(np.uint8)
+    canvas.paste(numbers, 3, 4)
+    canvas.rectangle((20, 10, 24, 13), (34, 34, 34))
+    red, green, blue = map(int, palette[7])
+    canvas.rectangle((30, 10, 34, 13), (red, green, blue))
+    image = canvas.image()
+    expected = np.full((40, 60, 3), 255)
+    expected[4:9, 3:10], expected[10:13, 20:24], expected[10:13, 30:34] = palette[numbers], 34, palette[7]
+    assert image.mode == ("RGB" if spare else "P")
+    assert (np.asarray(image.convert("RGB")) == expected).all()
+    if spare:
+        canvas.paste(palette[numbers], 30, 30)
+        assert (np.asarray(canvas.image())[30:35, 30:37] == palette[numbers]).all()
+
+
+@pytest.mark.parametrize("colours", [2, 0])
+@pytest.mark.parametrize(("left", "top"), [(-9, 5), (0, 5), (95, 5), (-9, 30)])
+def test_a_text_that_leaves_a_page_is_cut_off_there(colours: int, left: int, top: int) -> None:
+    """It does not come in again at the other end; inside it is drawn as anywhere."""
+
+    def drawn(left: int, top: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+        canvas = Canvas(size, np.zeros((colours, 3), np.uint8))
+        canvas.text(left, top, "jWij", 102, 20)
+        return np.asarray(canvas.image().convert("L"))
+
+    whole = drawn(left + 50, top + 50, (200, 150))
+    assert 95 <= whole.min() <= 110
+    part = drawn(left, top, (110, 40))
+    assert (part == whole[50:90, 50:160]).all()
+    assert (part == 255).any()
+
+
 def meet(left: Box, right: Box) -> bool:
     """Tell whether two boxes have a dot in common."""
     return all(max(left[axis], right[axis]) < min(left[axis + 2], right[axis + 2]) for axis in (0, 1))
@@ -465,6 +549,16 @@ def test_nothing_on_a_page_covers_anything_else(array: NDArray[Any], meaning: Me
         (1, 1, -1, -1)
     ] * (len(signs) // 2)
     apart = [box for kind, box, _ in found if kind != "rectangle"] + signs[::2]
+    dots = np.asarray(page.convert("RGB")).copy()
+    for kind, (left, top, right, bottom), what in found:
+        if kind == "text":
+            assert dots[top:bottom, left:right].min() <= 130, what
+        elif kind == "rectangle":
+            # A palette has every other grey or so.
+            assert np.abs(dots[top, left].astype(int) - what).max() <= 8
+    for _, (left, top, right, bottom), _ in found:
+        dots[top:bottom, left:right] = 255
+    assert (dots == 255).all(), "there is something where nothing was drawn"
     assert not [(a, b) for number, a in enumerate(apart) for b in apart[:number] if meet(a, b)]
 
 
