@@ -1,6 +1,7 @@
 """Pictures of outputs: what is drawn, what is said beside it, and what can be read back."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,58 @@ def test_colours_that_were_made_to_be_seen_are_kept() -> None:
     assert only(photo).pixels.tolist() == photo[0].tolist()
     floats = np.array([[[[0, 0.5, 0.2], [1, 0.5, 0.2]], [[0.4, 0.2, 0.2], [0.6, 0.4, 0.2]]]])
     assert only(floats).pixels.tolist() == np.rint(floats[0] * 255).astype(int).tolist()
+
+
+def test_only_where_no_class_is_a_pixel_may_lack_data() -> None:
+    """What has a class has data, whatever the cube has there."""
+    drawn = only([[[0, 0], [2, 2]]], Meaning(no_data=np.array([[True, False], [False, True]])))
+    assert texts(drawn) == ["0 · 25.0 %", "2 · 50.0 %", "no data · 25.0 %"]
+    assert drawn.pixels.tolist() == [[2, 0], [1, 1]]
+    assert drawn.record["no_data"] == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "lines_shown", "said"), [(31, 31, False), (32, 32, True), (40, 40, True), (41, 40, True)]
+)
+def test_what_becomes_of_many_classes(classes: int, lines_shown: int, *, said: bool) -> None:
+    """Up to 40 have lines; it is said where colours stand for several."""
+    drawn = only(np.arange(1, classes + 1).repeat(2).reshape(1, 2, -1))
+    assert (len(drawn.legend), bool(drawn.notes)) == (lines_shown, said)
+
+
+def test_whole_numbers_that_are_amounts_are_scores() -> None:
+    """A pixel without data is hidden among them where it has the value 0."""
+    amounts = np.arange(1000).reshape(1, 10, 100)
+    no_data = np.zeros((10, 100), bool)
+    no_data[0, :2] = True
+    drawn = only(amounts, Meaning(no_data=no_data))
+    assert np.argwhere(drawn.pixels == 239).tolist() == [[0, 0]]
+    assert (texts(drawn), drawn.record["no_data"]) == (["no data · 0.1 %"], 1)
+    assert only(amounts * 1.0, Meaning(no_data=no_data)).legend == ()
+    assert only(amounts, Meaning(no_data=no_data[:, :50])).legend == ()
+
+
+def test_the_least_and_the_greatest_value_are_told_apart() -> None:
+    """In as many digits as that takes."""
+    (note,) = only(np.linspace(1e6 + 0.1, 1e6 + 0.9, 100).reshape(1, 10, 10)).notes
+    assert note.endswith("values from 1000000.1 to 1000000.9")
+    (note,) = only(np.linspace(0.1, 1234.5, 100).reshape(1, 10, 10)).notes
+    assert note.endswith("values from 0.1 to 1234")
+
+
+def test_an_image_of_one_row_is_one_where_the_cube_is() -> None:
+    """Else it may be a table."""
+    row = np.arange(5.0).reshape(1, 1, 5, 1)
+    assert len(list(draw_images(row, (1, 5), NOTHING_KNOWN))) == 1
+    assert len(list(draw_images(row.reshape(1, 1, 5), (1, 5), NOTHING_KNOWN))) == 1
+    assert len(list(draw_images(np.zeros((1, 3, 5, 1)), (2, 2), NOTHING_KNOWN))) == 1
+
+
+def test_truth_values_in_three_channels_are_colours() -> None:
+    """From black to full, none stretched."""
+    drawn = only(np.array([[[[True, False, True], [False, False, False]]]]))
+    assert drawn.pixels.tolist() == [[[255, 0, 255], [0, 0, 0]]]
+    assert (drawn.record["percentiles"], drawn.notes) == (None, ("colours as they are",))
 
 
 @pytest.mark.parametrize(
@@ -425,7 +478,17 @@ def test_shares_and_numbers_are_never_rounded_to_nothing() -> None:
 def test_texts_have_umlauts_and_escapes_for_what_the_font_lacks() -> None:
     """Of Latin, Greek and Cyrillic letters none is lost."""
     assert printable("Gebäude µm λ Ёж m⁻²\n中") == "Gebäude µm λ Ёж m⁻² \\u4e2d"
-    assert all(width_of(line, 14) <= 100 for line in lines("word " * 20 + "w" * 90, 14, 100))
+
+
+@pytest.mark.parametrize("text", ["word " * 20 + "w" * 90, "w" * 90, "a  b\nc", ""])
+def test_lines_are_as_full_as_they_can_be(text: str) -> None:
+    """No wider than the page, with all that the text has; a word is broken where it has no line of its own."""
+    found = lines(text, 14, 100)
+    assert "".join(found).replace(" ", "") == "".join(text.split())
+    assert all(0 < width_of(line, 14) <= 100 for line in found)
+    for line, after in pairwise(found):
+        begin, blank = (after[0], "") if set(line + after) == {"w"} else (after.split()[0], " ")
+        assert width_of(line + blank + begin, 14) > 100 or len(begin) > 20
 
 
 def test_a_page_says_what_it_shows(draw_text: Callable[[], list[str]]) -> None:
