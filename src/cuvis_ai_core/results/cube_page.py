@@ -104,8 +104,7 @@ def _histogram(sample: Sample) -> Html:
     if not finite.size:
         return element("p", "No value is finite.")
     counts, edges = np.histogram(finite, bins=_BINS)
-    tallest = max(int(counts.max()), 1)
-    heights = [100 * count / tallest for count in counts]
+    heights = [100 * count / counts.max() for count in counts]
     bars = "".join(
         f'<rect x="{number * 10}" y="{100 - height:.1f}" width="9" height="{height:.1f}"/>'
         for number, height in enumerate(heights)
@@ -121,8 +120,8 @@ def _histogram(sample: Sample) -> Html:
 def _facts(cube: Cube) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("file", cube.source or "-"), ("values", str(cube.data.dtype))]
     if cube.wavelengths is not None:
-        known = cube.wavelengths[cube.wavelengths > 0]
-        facts.append(("wavelengths", f"{known.min():.1f} to {known.max():.1f} nm" if known.size else "-"))
+        known = cube.wavelengths[cube.wavelengths > 0]  # at least one, as a cube has
+        facts.append(("wavelengths", f"{known.min():.1f} to {known.max():.1f} nm"))
     if cube.fwhm is not None:
         facts.append(("full width at half maximum", f"{np.nanmin(cube.fwhm):.2f} to {np.nanmax(cube.fwhm):.2f} nm"))
     if cube.good_bands is not None:
