@@ -16,6 +16,7 @@ import pytest
 from loopback_hub import Hub  # type: ignore[import-not-found]
 
 from cuvis_ai_core._folder_removal import remove_tree
+from cuvis_ai_core._printable_text import shown_size
 from cuvis_ai_core.data.downloads import fetched_datasets
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.repository_files import RepositoryFile
@@ -630,6 +631,23 @@ def test_the_command_says_what_it_did(command: Command, hub: Hub, folder: Path) 
     assert command("remove", "lentils")[0] == command("download", "lentils")[0] == 1
     assert command("download", "lentils", "--adopt")[0] == 0
     assert PublicDatasets.download_dataset("nothing", download_path=str(folder.parent)) is False
+
+
+def test_people_read_a_line_for_each_of_them(command: Command, folder: Path) -> None:
+    """Name, state, size and place; of all, or of those that are named."""
+    write(folder)
+    size = sum(map(len, FILES.values()))
+    other = PublicDatasets.get_spec("blood-perfusion")
+    code, out, said = command("status", "blood-perfusion", "lentils")
+    assert (code, said) == (0, "")
+    assert [line.split(maxsplit=4) for line in out.splitlines()] == [
+        ["Lentils", "present", *shown_size(size).split(), str(folder)],
+        [other.name, "absent", "-", str(folder.parent / other.target_dir)],
+    ]
+    assert len(command("status")[1].splitlines()) == len(PublicDatasets.list_specs())
+    plain, verbose = command("list")[1], command("list", "--verbose")[1]
+    assert len(plain.splitlines()) * 3 == len(verbose.splitlines())
+    assert SPEC.repo_id not in plain
 
 
 def test_who_removes_waits_for_another_program_and_says_so(

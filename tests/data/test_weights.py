@@ -655,6 +655,51 @@ def test_the_command_says_what_it_did(
     assert (tmp_path / "copy.pt").read_bytes() == CONTENT
 
 
+def test_people_read_a_line_for_each_of_them(
+    command: Callable[..., tuple[int, str, str]], cache: Path, tmp_path: Path
+) -> None:
+    """Name, state, size and place; what was carried and what was not, and why."""
+    put(cache, *FILES)
+    (tmp_path / "out").mkdir()
+    small, tall = (ModelWeights.status(name, cache).path for name in ("small", "tall"))
+
+    def rows(*arguments: str) -> list[list[str]]:
+        code, out, said = command(*arguments)
+        assert (code, said) == (0, "")
+        return [line.split(maxsplit=4) for line in out.splitlines()]
+
+    listed = {row[0]: row[1:] for row in rows("list")}
+    assert (listed["small"], listed["tall"]) == (
+        ["belt", "702", "bytes", "lab/Belt/small.pt"],
+        ["belt", "700", "bytes", "lab/Belt/tall.pt"],
+    )
+    assert rows("status", "tall", "small") == [
+        ["tall", "present", "700", "bytes", str(tall)],
+        ["small", "present", "700", "bytes", str(small)],
+    ]
+    assert len(rows("status")) == len(listed)
+    tall.unlink()
+    assert rows("status", "tall") == [["tall", "absent", "-", str(tall)]]
+    out = tmp_path / "out"
+    carried = ModelWeights.status("small", out).path
+    code, said, _ = command("export", "small", "tall", "--to", str(out))
+    assert (code, said) == (0, f"small: {carried}\ntall: not there, left out\n")
+    code, said, error = command("export", "tall", "--to", str(out))
+    assert (code, said) == (1, "tall: not there, left out\n")
+    assert "None of them is there; fetch them" in error
+    assert command("import", str(out))[:2] == (0, "small: present\n")
+    assert command("remove", "small")[:2] == (0, "small: 702 bytes removed\n")
+    assert command("import", str(out))[:2] == (0, f"small: {small}\n")
+    (out / "cuvis-model-weights.json").write_text('{"models": [{"name": "other"}, {"name": "small"}]}')
+    assert command("import", str(out))[:2] == (0, "other: unknown model\nsmall: present\n")
+    found = json.loads(command("import", str(out), "--json")[1])["models"]
+    assert [(row["name"], row["imported"], row["reason"]) for row in found] == [("small", False, "present")]
+    small.write_bytes(b"x" * len(CONTENT))
+    assert [row[1] for row in rows("status", "small")] == ["present"]
+    assert [row[1] for row in rows("status", "small", "--verify")] == ["damaged"]
+    assert command("remove", "--dir", "models--lab--Belt")[:2] == (0, "models--lab--Belt: 742 bytes removed\n")
+
+
 @pytest.mark.parametrize("what", [("small",), ("--dir", "models--lab--Belt")])
 def test_who_removes_waits_for_another_program_and_says_so(
     command: Callable[..., tuple[int, str, str]],
