@@ -186,7 +186,7 @@ def test_an_envi_header_says_what_the_file_has(tmp_path: Path) -> None:
         ({"transform": NORTH_UP}, {"map info": "{Arbitrary, 1, 1, 10.0, 20.0, 2.0, 3.0}"}),
         ({"transform": (2.0, 0.5, 10.0, 0.0, -3.0, 20.0)}, {"affine transform": "{2.0, 0.5, 10.0, 0.0, -3.0, 20.0}"}),
         ({"transform": NORTH_UP, "metadata": {"map info": "{UTM, 1, 1}"}}, {"map info": "{UTM, 1, 1}"}),
-        ({"crs": "EPSG:4326"}, {"coordinate system string": "{EPSG:4326}"}),
+        ({"crs": 'LOCAL_CS["x"]'}, {"coordinate system string": '{LOCAL_CS["x"]}'}),
         ({"crs": "A", "metadata": {"coordinate system string": ["B", 1]}}, {"coordinate system string": "{B, 1}"}),
         ({"acquired": datetime(2024, 1, 2, tzinfo=UTC)}, {"acquisition time": "2024-01-02T00:00:00+00:00"}),
         ({"metadata": {"acquisition time": "then", "sensor": "x"}}, {"acquisition time": "{then}"}),
