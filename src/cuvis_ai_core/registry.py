@@ -6,9 +6,9 @@ import threading
 import weakref
 from contextlib import nullcontext, suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, SupportsIndex
 
-from cuvis_ai_core.errors import PluginNotLoadedError
+from cuvis_ai_core.errors import PluginError, PluginNotLoadedError
 from cuvis_ai_core.plugins.builtin_nodes import BuiltinNodes
 from cuvis_ai_core.plugins.cache.cache_dir import chosen_root, default_root
 from cuvis_ai_core.plugins.cache.store import Store
@@ -104,6 +104,12 @@ class NodeRegistry(PublishedRegistry, BuiltinNodes):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        raise PluginError(
+            "A NodeRegistry cannot be copied or pickled: its plugins are loaded in this process.",
+            hint="Make one where it is used: NodeRegistry(), and load_plugins('plugins.yaml').",
+        )
 
     # The plugin cache: one for all instances.
 

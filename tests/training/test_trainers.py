@@ -1,7 +1,9 @@
 """The published trainers, on data modules of Lightning."""
 
+import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +16,7 @@ pytest.importorskip("pytorch_lightning")
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning import callbacks
 from torch.utils.data import DataLoader
 
 from cuvis_ai_core import Pipeline
@@ -23,6 +26,7 @@ from cuvis_ai_core.training import config as training_config
 from cuvis_ai_core.training.config import OptimizerConfig, SchedulerConfig, TrainingConfig
 from cuvis_ai_core.training.datamodule import CuvisDataModule
 from cuvis_ai_core.training.evaluation import TrainingCancelled
+from cuvis_ai_core.training.evaluation_mode import undisturbed
 from cuvis_ai_core.training.post_fit import FrameProgress, TrainEvent
 from cuvis_ai_core.training.trainers import GradientTrainer as Published
 
@@ -122,6 +126,62 @@ def test_what_is_wrong_is_said_at_once(make_pipeline: Make) -> None:
         Published(pipeline, Scenes(), ["error"], trainer_config={"max_epochs": -1})
     with pytest.raises(TrainRunError, match=r"no batches, and no data module"):
         StatisticalTrainer(pipeline).fit()
+
+
+class Plain(pl.LightningModule):
+    """The same as a trained pipeline of these nodes, of which nothing is a pipeline."""
+
+    def __init__(self, pipeline: Any) -> None:
+        super().__init__()
+        nodes = copy.deepcopy(pipeline).nodes
+        self.center, self.linear, self.error = nodes["center"], nodes["scores"].linear, nodes["error"]
+
+    def training_step(self, batch: Any, _: int) -> Any:
+        """Return the loss."""
+        scores = self.linear(self.center.forward(cube=batch["cube"])["cube"])[..., 0]
+        return self.error.forward(scores=scores, mask=batch["mask"])["loss"]
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer."""
+        return torch.optim.SGD(self.linear.parameters(), lr=0.05)
+
+
+@pytest.mark.parametrize(
+    "average",
+    [
+        partial(callbacks.StochasticWeightAveraging, swa_lrs=0.02, swa_epoch_start=1),
+        partial(callbacks.EMAWeightAveraging, decay=0.5),
+    ],
+)
+def test_weights_are_averaged_by_callbacks_of_lightning(make_pipeline: Make, average: Any) -> None:
+    """Which copy the module for it, as they average those of any other."""
+    pipeline = make_pipeline(scores={"dropout": 0.0})
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    plain, scenes = Plain(pipeline), Scenes()
+    scenes.setup()
+    options: dict[str, Any] = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+    expected = pl.Trainer(**options, **quiet, callbacks=[average()])
+    with undisturbed(pipeline):
+        expected.fit(plain, scenes.train_dataloader())
+    before = pipeline.nodes["scores"].linear.weight.clone()
+    sgd = OptimizerConfig(name="sgd", lr=0.05)
+    Published(pipeline, Scenes(), ["error"], None, options, sgd, callbacks=[average()]).fit()
+    assert torch.equal(pipeline.nodes["scores"].linear.weight, plain.linear.weight)
+    assert not torch.equal(before, plain.linear.weight)
+
+
+def test_no_batch_to_train_on_is_an_error(make_pipeline: Make) -> None:
+    """The weights would be taken for trained ones."""
+
+    class Dark(Scenes):
+        def train_dataloader(self) -> DataLoader[Any]:
+            return DataLoader(self.items[:0])  # type: ignore[arg-type]
+
+    pipeline = make_pipeline()
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    with pytest.raises(TrainRunError, match="Dark gave no batch to train on"):
+        Published(pipeline, Dark(), ["error"], None, {"max_epochs": 1, "accelerator": "cpu"}).fit()
 
 
 def test_what_a_node_keeps_in_validation_can_be_written_in_training(make_pipeline: Make) -> None:

@@ -127,6 +127,20 @@ class Learner:
         statistics = ["statistics"] * bool(getattr(node, "requires_initial_fit", False))
         return (*statistics, *["weights"] * (bool(self._weights) and self._as_built()))
 
+    def of_copy(self, node: Any, memo: Mapping[int, Any]) -> "Learner":
+        """Return the same of a copy of the node.
+
+        Args:
+            node: The copy.
+            memo: What `copy.deepcopy` made of each object, by the id of that.
+        """
+        other = Learner(node, fresh=False)
+        if self._weights and self._as_built():
+            # A copy has not been written as often.
+            copies = [memo[id(each)] for each, _ in self._weights]
+            other._weights = [(each, each._version) for each in copies]
+        return other
+
     def _as_built(self) -> bool:
         # What took the place of a parameter is not as it was built.
         now = set(map(id, self._node.parameters()))

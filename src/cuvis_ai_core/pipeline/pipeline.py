@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core.errors import PipelineError
@@ -328,6 +329,37 @@ class Pipeline(PublishedMethods):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __copy__(self) -> Self:
+        return self._copied(self._graph.nodes, self._untrained)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        nodes = {name: deepcopy(node, memo) for name, node in self._graph.nodes.items()}
+        learners = {name: each.of_copy(nodes[name], memo) for name, each in self._untrained.items()}
+        copied = memo[id(self)] = self._copied(nodes, learners)
+        return copied
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        raise PipelineError(
+            f"Pipeline '{self._name}' cannot be pickled: the classes of its nodes belong to what this process has "
+            "loaded.",
+            hint="Save it, pipeline.save('pipeline.yaml'), and load it in the other process, "
+            "Pipeline.load('pipeline.yaml'), with the plugins loaded there.",
+        )
+
+    def _copied(self, nodes: Mapping[str, Any], learners: Mapping[str, Learner]) -> Self:
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        other._go_own_way(nodes, learners)  # noqa: SLF001
+        return other
+
+    def _go_own_way(self, nodes: Mapping[str, Any], learners: Mapping[str, Learner]) -> None:
+        """Share nothing with the pipeline that this is a copy of, but for what is in `nodes`."""
+        self._config = self._config.model_copy(update={"metadata": dict(self._config.metadata)})
+        self._graph = Graph(nodes, self._config.edges)
+        self._untrained = dict(learners)
+        self._structure_of = None
+        self._plan = lru_cache(_KEPT_PLANS)(self._make_plan)
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ Importing this module imports torch and Lightning.
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,15 +103,29 @@ class GradientTrainer(pl.LightningModule):
         # `layers` was taken now: what joins later would be left out of the optimizer and of checkpoints.
         pipeline.freeze_structure(type(self).__name__)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "GradientTrainer":
+        # Callbacks that average weights copy the module: its nodes, and neither the data nor the trainer.
+        memo |= {id(each): each for each in (self.datamodule, self.monitors, self._callbacks, self._lightning)}
+        other = memo[id(self)] = type(self).__new__(type(self))
+        vars(other).update(deepcopy(self.__getstate__(), memo))
+        return other
+
     def fit(self) -> None:
         """Train.
 
         Raises:
             TrainingError: A loss is not a number.
-            TrainRunError: There is nothing to train.
+            TrainRunError: There is nothing to train, or nothing to train on.
         """
         with undisturbed(self.pipeline):
-            self._trainer_of_lightning().fit(self, datamodule=self.datamodule)
+            trainer = self._trainer_of_lightning()
+            trainer.fit(self, datamodule=self.datamodule)
+        if not trainer.global_step:  # Lightning says so by a warning, and goes on
+            raise TrainRunError(
+                f"{type(self.datamodule).__name__} gave no batch to train on: the weights are as they were.",
+                hint="Look at its train_dataloader().",
+                key="data",
+            )
 
     def validate(self, ckpt_path: str | Path | None = None) -> list[Mapping[str, float]]:
         """Return losses and metrics of validation.
