@@ -1,11 +1,12 @@
 """`${...}` in configuration files: how far it goes, and what of the environment a file of results says."""
 
+import re
 from typing import Any
 
 import pytest
 
 from cuvis_ai_core.errors import PipelineError
-from cuvis_ai_core.pipeline.file.interpolation import hide_environment, resolve
+from cuvis_ai_core.pipeline.file.interpolation import filled_in, hide_environment, resolve
 
 pytest.importorskip("omegaconf")
 
@@ -57,6 +58,21 @@ def test_what_leads_nowhere_is_told_with_its_place(text: str, problem: str) -> N
         resolve({"list": [1, 2], "here": {"asked": text, "other": "${.asked} again"}})
     assert caught.value.message.startswith("here.asked: ")
     assert problem in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ({"name": "a", "data": {"cubes": ["x", "???"]}}, "data.cubes[1]"),
+        ({"name": "${other}", "other": "???"}, "name"),
+        ({"name": "what???", "other": "???"}, "other"),
+    ],
+)
+def test_a_value_that_is_to_be_given_is_none(data: Any, place: str) -> None:
+    """As Hydra's files mark it; in a file that is looked at it stays."""
+    with pytest.raises(PipelineError, match=rf"^{re.escape(place)}: is \?\?\?, .*\n.*override, key\.path=value"):
+        filled_in(data)
+    assert "???" in str(resolve(data))
 
 
 def test_the_depth_and_the_length_have_limits() -> None:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from cuvis_ai_core._nearest import nearest
 from cuvis_ai_core._yaml import YamlDocument
 from cuvis_ai_core.errors import PipelineError, TrainRunError
-from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.interpolation import filled_in
 from cuvis_ai_core.pipeline.file.overrides import override
 from cuvis_ai_core.training.config import MODULE, ModuleDataConfig, TrainRunConfig
 from cuvis_ai_core.training.hydra_defaults import compose, load_document
@@ -81,7 +81,7 @@ def read_trainrun(path: Path, *, overrides: Sequence[str] = (), config_dirs: Ite
     inner = tuple(each for each in overrides if each.startswith(_INNER) and isinstance(kept.get("pipeline"), str))
     own = [each for each in overrides if each not in inner]
     try:
-        data = resolve(override(kept, own))
+        data = filled_in(override(kept, own))
     except PipelineError as error:
         raise TrainRunError(f"Trainrun file {path}: {error.message}", hint=error.hint, path=path) from error
     config = _checked(data, path, document if composed is document.data else None, own)

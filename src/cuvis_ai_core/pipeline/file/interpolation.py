@@ -7,7 +7,7 @@ names, no functions but the harmless ones, and no more text than such files may 
 import copy
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from cuvis_ai_core.errors import PipelineError
@@ -29,6 +29,9 @@ _DEEPEST: Final = 50
 _SHORT: Final = 4
 """A value of fewer signs is found in other words too: it is hidden only where it is a whole text."""
 
+_MISSING: Final = "???"
+"""What OmegaConf, and Hydra's files with it, write for a value that somebody has yet to give."""
+
 _Place = tuple[str | int, ...]
 _ANYTHING: Final = object()
 
@@ -41,6 +44,32 @@ def resolve(data: Any) -> Any:
             they come to too much.
     """
     return _Resolver(data).tree(data, ()) if _has_interpolation(data) else data
+
+
+def filled_in(data: Any) -> Any:
+    """Return data as `resolve` does, in which no value is left to be given.
+
+    Raises:
+        PipelineError: One is, or as `resolve`.
+    """
+    resolved = resolve(data)
+    place = _missing(resolved, ())
+    if place is not None:
+        raise PipelineError(
+            f"{_shown(place)}: is {_MISSING}, which stands for a value that is to be given.",
+            hint="Write the value in the file, or give it with an override, key.path=value.",
+        )
+    return resolved
+
+
+def _missing(value: Any, place: _Place) -> _Place | None:
+    if isinstance(value, Mapping):
+        parts: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    else:
+        return place if isinstance(value, str) and value == _MISSING else None
+    return next((found for key, each in parts if (found := _missing(each, (*place, key))) is not None), None)
 
 
 def hide_environment(data: Any) -> Any:

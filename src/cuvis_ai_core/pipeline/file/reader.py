@@ -11,7 +11,7 @@ from cuvis_ai_core._nearest import advice
 from cuvis_ai_core._untrusted_files import load_yaml
 from cuvis_ai_core.errors import PipelineError, YamlError
 from cuvis_ai_core.pipeline.file.config_models import EdgeConfig, NodeConfig, PipelineConfig, Section
-from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.interpolation import filled_in
 from cuvis_ai_core.pipeline.file.overrides import override
 
 EXAMPLE: Final = """\
@@ -79,7 +79,7 @@ def parse_config(data: object, *, path: Path | None = None, line_of: LineOf | No
         found = "is empty" if data is None else f"is a {kind}"
         raise PipelineError(f"{where} {found}; it must be a mapping with the key 'nodes'.", hint=EXAMPLE, path=path)
     try:
-        return PipelineConfig.model_validate(resolve(dict(data)))
+        return PipelineConfig.model_validate(filled_in(dict(data)))
     except PipelineError as error:
         raise PipelineError(f"{where}: {error.message}", hint=error.hint, path=path) from error
     except ValidationError as error:

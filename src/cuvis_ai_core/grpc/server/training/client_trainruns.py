@@ -12,7 +12,7 @@ from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.server.config_resolution import without_resolvers
 from cuvis_ai_core.grpc.server.config_validation import key_of
 from cuvis_ai_core.grpc.server.symlink_races import reading
-from cuvis_ai_core.pipeline.file.interpolation import resolve
+from cuvis_ai_core.pipeline.file.interpolation import filled_in, resolve
 from cuvis_ai_core.training.config import DataConfig, ModuleDataConfig, TrainingConfig, TrainRunConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def read_trainrun(call: "Call", content: Mapping[str, Any]) -> TrainRunConfig:
     Raises:
         ServiceError: It breaks a rule, or names a file that is not there or may not be used.
     """
-    given = dict(resolve(without_resolvers(content)))
+    given = dict(filled_in(without_resolvers(content)))
     for key in ("defaults", "hydra", "plugins_path"):
         given.pop(key, None)
     pipeline = given.get("pipeline")
