@@ -2,14 +2,17 @@
 
 import logging
 import os
+import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cuvis_ai_core.plugins.isolation.private_names import CALLING_PLUGIN, LIVE_PLUGINS, private_package
+from cuvis_ai_core.plugins.isolation.scope import Scope
 
 
 @pytest.fixture
@@ -73,3 +76,87 @@ def test_programs_that_a_plugin_starts_are_told_who_it_is(
         assert call("x", env={"A": "1"}) == (("x",), {"env": {"A": "1", **told}})
         assert call("x", env={LIVE_PLUGINS: "mine"})[1]["env"] == {**told, LIVE_PLUGINS: "mine"}
         assert call(*places, {"A": "1"}, "more", cwd="y") == ((*places, {"A": "1", **told}, "more"), {"cwd": "y"})
+
+
+LOOKING = """\
+import importlib
+import logging
+import subprocess
+import sys
+import warnings
+
+
+def say():
+    warnings.warn("said")
+"""
+
+
+@pytest.fixture
+def looking(scope_of: Callable[..., Scope]) -> Any:
+    """Return a module of a plugin."""
+    return scope_of({"lookover/__init__.py": "", "lookover/deep.py": LOOKING, "lookover/late.py": ""}).import_module(
+        "lookover.deep"
+    )
+
+
+def test_a_plugin_sees_its_modules_under_their_public_names(looking: Any) -> None:
+    """Reads, puts and takes away its own there, and all others as they are."""
+    modules, private = looking.sys.modules, looking.__name__.removesuffix("deep")
+    assert modules["lookover.deep"] is looking
+    assert modules["os"] is os
+    assert ("lookover.deep" in modules, "lookover.late" in modules) == (True, False)
+    assert modules.get("lookover.never") is None
+    modules["lookover.late"] = looking
+    assert sys.modules[f"{private}late"] is looking
+    assert "lookover.late" not in sys.modules
+    del modules["lookover.late"]
+    assert f"{private}late" not in sys.modules
+    modules["cuvis_test_elsewhere"] = looking
+    assert sys.modules.pop("cuvis_test_elsewhere") is looking
+    assert (len(modules), list(modules), repr(modules)) == (len(sys.modules), list(sys.modules), repr(sys.modules))
+    assert modules.copy() == dict(sys.modules)
+    assert looking.sys.path is sys.path
+
+
+def test_a_plugin_imports_and_logs_by_public_names(looking: Any) -> None:
+    """Its own version, by a relative name too; a logger is the one that people configure."""
+    private = looking.__name__.removesuffix("deep")
+    for name, package in (("lookover.late", None), (".late", looking.__package__)):
+        assert looking.importlib.import_module(name, package) is sys.modules[f"{private}late"]
+    assert looking.importlib.import_module("os") is os
+    assert looking.logging.getLogger(looking.__name__) is logging.getLogger("lookover.deep")
+    assert looking.logging.getLogger("os") is logging.getLogger("os")
+    assert looking.logging.getLogger() is logging.getLogger()
+    assert dir(looking.logging) == dir(logging)
+    assert pickle.loads(pickle.dumps(looking.logging)) is logging
+
+
+@pytest.mark.parametrize(
+    ("module", "is_shown"),
+    [
+        ("lookover", False),
+        ("^lookover", False),
+        (r"\Alookover\.deep", False),
+        ("(?i)LOOKOVER", False),
+        ("other|lookover", False),
+        ("deep", True),
+        ("", False),
+    ],
+)
+def test_a_filter_of_warnings_knows_modules_by_their_public_names(looking: Any, module: str, *, is_shown: bool) -> None:
+    """From their beginning, with flags and all."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        looking.warnings.filterwarnings("ignore", "sa", UserWarning, module)
+        looking.say()
+    assert bool(shown) is is_shown
+
+
+def test_a_program_that_a_plugin_opens_is_one_of_the_standard_class(looking: Any) -> None:
+    """And is told who started it."""
+    code = f"import os; print(os.environ[{CALLING_PLUGIN!r}])"
+    kind = looking.subprocess.Popen
+    with kind([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, text=True) as opened:
+        assert opened.communicate()[0].strip() == private_package(looking.__name__)
+    assert isinstance(opened, subprocess.Popen)
+    assert (kind.__module__, kind.__qualname__, kind.__doc__) == ("subprocess", "Popen", subprocess.Popen.__doc__)
