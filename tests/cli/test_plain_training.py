@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -322,3 +325,35 @@ def test_annotations_and_published_copies_are_written(restore: Run) -> None:
         copy = copies / f"by_night_restored{suffix}"
         assert copy.read_bytes() == Path("out/pipeline").with_suffix(suffix).read_bytes()
     assert json.loads((copies / "run.json").read_text(encoding="utf-8"))["validation"] == {}
+
+
+@pytest.mark.slow
+def test_the_console_script_trains_in_an_interpreter_of_its_own(tmp_path: Path) -> None:
+    """As a user runs it; given again it has nothing to do, and other settings are refused."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "scenes").mkdir()
+    for number in range(3):
+        np.save(tmp_path / f"scenes/{number}.npy", rng.random((4, 5, 3), np.float32))
+    nodes = [{"name": "norm", "class_name": "MinMaxNormalizer"}, {"name": "rx", "class_name": "RXDetector"}]
+    edges = [{"source": "norm.outputs.cube", "target": "rx.inputs.cube"}]
+    pipeline = {"metadata": {"name": "rx"}, "nodes": nodes, "edges": edges}
+    data = {"cubes": "scenes", "train_ids": [0, 1], "val_ids": [2]}
+    trainrun = {"name": "plain", "pipeline": pipeline, "data": data, "output_dir": "out"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(trainrun), encoding="utf-8")
+    script = shutil.which("restore-trainrun", path=sysconfig.get_path("scripts"))
+    assert script is not None
+
+    def run(*arguments: str) -> tuple[int, str]:
+        command = [script, "--trainrun-path", "run.yaml", "--mode", "train", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = run()
+    assert status == 0, said
+    assert f"Written to {tmp_path / 'out'}: the trained pipeline is pipeline.yaml" in said
+    assert {"pipeline.yaml", "run.json"} <= {file.name for file in (tmp_path / "out").iterdir()}
+    status, said = run()
+    assert (status, "holds this training already" in said) == (0, True), said
+    status, said = run("--override", "data.batch_size=2")
+    assert (status, "data.batch_size: 1 there, 2 now" in said) == (2, True), said
