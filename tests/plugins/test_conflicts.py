@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import DependencyConflictError, PluginLoadError
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution
 from cuvis_ai_core.plugins.dependencies.requirements import conflict
-from cuvis_ai_core.plugins.installing.conflicts import refuse_second_of_a_kind, with_all_demands
+from cuvis_ai_core.plugins.installing.conflicts import refuse_own_copy, with_all_demands
 
 
 def target(plugin: str, *requires: str, needed: tuple[Distribution, ...] = ()) -> Target:
@@ -60,6 +60,15 @@ def failed(*modules: str) -> Exception:
     raise AssertionError
 
 
+REASON = conflict("user", "other>1", "1", "in the host environment", "echo")
+
+
+def own_copies() -> dict[Distribution, DependencyConflictError]:
+    """Return what a plugin has for itself, and why."""
+    alone, dep = Distribution("my-alone", "4", roots=("alone",)), Distribution("my-dep", "2", roots=("gone", "dep"))
+    return {alone: conflict("echo", "my-alone>3", "3", "here", "echo"), dep: REASON}
+
+
 @pytest.mark.parametrize(
     ("modules", "refused"),
     [
@@ -68,42 +77,45 @@ def failed(*modules: str) -> Exception:
         (("scope.dep", "scope.plugin"), False),
         (("scope.depth",), False),
         (("dep",), False),
-        (("scope.alone",), False),
         (("scopes.dep",), False),
     ],
 )
-def test_a_second_copy_that_cannot_be_imported_is_told(
+@pytest.mark.parametrize("second", [True, False])
+def test_an_own_copy_that_cannot_be_imported_is_told_with_the_reason_for_it(
     monkeypatch: pytest.MonkeyPatch,
     modules: tuple[str, ...],
     refused: bool,  # noqa: FBT001
+    second: bool,  # noqa: FBT001
 ) -> None:
-    """Where the innermost code of the plugin's copies is of something that is imported here in another one."""
-    for name in ("dep", "depth_of_another"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    private = [Distribution("my-alone", "4", roots=("alone",)), Distribution("my-dep", "2", roots=("gone", "dep"))]
+    """Where the innermost code of the plugin's is of it: the plugin's author is not to look in code of his own."""
+    monkeypatch.setitem(sys.modules, "dep" if second else "depth_of_another", ModuleType("dep"))
     error = failed(*modules)
     if not refused:
-        refuse_second_of_a_kind(error, "scope", private, "echo")
+        refuse_own_copy(error, "scope", own_copies())
         return
     with pytest.raises(DependencyConflictError) as caught:
-        refuse_second_of_a_kind(error, "scope", private, "echo")
+        refuse_own_copy(error, "scope", own_copies())
     assert caught.value.message == (
-        "Dependency conflict: package echo was given my-dep 2, which cannot be imported where my-dep another version "
-        "is imported: TypeError: twice"
+        "Dependency conflict: package user requires other>1, but 1 is installed (in the host environment).\n"
+        "my-dep 2, which the plugin was given for itself therefore, cannot be imported like that: TypeError: twice"
     )
-    assert (caught.value.plugin, caught.value.requirement, caught.value.installed) == (
-        "echo",
-        "my-dep==2",
-        "another version",
-    )
+    found = caught.value
+    assert (found.plugin, found.requirement, found.installed, found.hint) == ("echo", "other>1", "1", REASON.hint)
     assert caught.value.__cause__ is error
-    monkeypatch.delitem(sys.modules, "dep")
-    refuse_second_of_a_kind(error, "scope", private, "echo")
 
 
-def test_an_error_of_ours_is_no_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what it means."""
+def test_what_an_own_copy_misses_may_be_missing_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no conflict, unless another copy is imported, whose parts may be what is missing."""
+    error = ModuleNotFoundError("No module named 'x'")
+    error.__traceback__ = failed("scope.dep").__traceback__
+    refuse_own_copy(error, "scope", own_copies())
     monkeypatch.setitem(sys.modules, "dep", ModuleType("dep"))
+    with pytest.raises(DependencyConflictError):
+        refuse_own_copy(error, "scope", own_copies())
+
+
+def test_an_error_of_ours_is_no_fault_of_an_own_copy() -> None:
+    """It says what it means."""
     error = PluginLoadError("x", plugin="echo")
     error.__traceback__ = failed("scope.dep").__traceback__
-    refuse_second_of_a_kind(error, "scope", [Distribution("my-dep", "2", roots=("dep",))], "echo")
+    refuse_own_copy(error, "scope", own_copies())

@@ -29,7 +29,7 @@ ONLY_SOURCE = "hint: Wheels are required for `{}` because building from source i
         ("nothing that is known", InstallError, None),
         ("", InstallError, None),
         (ONLY_SOURCE.format("docopt"), DependencyNotFoundError, "or with the option --allow-build docopt."),
-        ("error: Building source distributions for `x` is disabled", BuildError, "do it without --dry-run."),
+        ("error: Building source distributions for `x` is disabled", DependencyNotFoundError, "--allow-build x."),
         ("Network connectivity is disabled", OfflineError, "let it use the network once."),
         ("network was disabled", OfflineError, "(UV_OFFLINE or its configuration)"),
         ("due to a lack of valid authentication credentials", DependencyNotFoundError, "UV_INDEX_<NAME>_USERNAME"),
@@ -58,6 +58,8 @@ ONLY_SOURCE = "hint: Wheels are required for `{}` because building from source i
         ("No solution found: x has no wheels with a matching tag", DependencyNotFoundError, "Correct the dependencies"),
         ("No solution found: you require x>2 and x<1", DependencyConflictError, WAY_OUT),
         ("unable to detect version\nFailed to build `x`", BuildError, "v1.2.0, 1.2.0, release/1.2.0"),
+        ("ConfigError: Cannot find the version from SCM or\n Failed to build `x`", BuildError, "states none. Tag it"),
+        ("Versioning for this project requires either an sdist\nFailed to build `x`", BuildError, "states none"),
         ("Failed to build `x`", BuildError, None),
         ("Build backend failed", BuildError, None),
         ("Distribution not found at: file:///x", DependencyNotFoundError, "Correct the dependencies"),
@@ -78,6 +80,15 @@ def test_what_there_is_only_as_source_is_named() -> None:
     said = f"{ONLY_SOURCE.format('a')}\n{ONLY_SOURCE.format('b').replace(' because', chr(10) + '  because')}"
     assert source_only(said) == ["a", "b"]
     assert source_only("Failed to build `a`") == []
+    folder = "error: Failed to build `a @ file:///b`\n  cause: Building source\n distributions for `a` is disabled"
+    assert source_only(f"{folder}\n{folder}") == ["a"]
+
+
+def test_a_dry_run_builds_nothing_whatever_is_allowed() -> None:
+    """What names a folder or an address would need it; allowing that changes nothing then."""
+    found, step = meaning("Building source distributions for `a` is disabled", dry=True)
+    assert found is BuildError
+    assert str(step).endswith("If you trust it, do it without --dry-run.")
 
 
 def test_the_end_of_what_uv_says_tells_the_reason() -> None:

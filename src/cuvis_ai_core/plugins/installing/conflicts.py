@@ -1,7 +1,7 @@
 """What is said where two plugins of one manifest cannot live together: who asks what of the package in question."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -9,7 +9,7 @@ from cuvis_ai_core._error_location import frames_of, words_of
 from cuvis_ai_core.errors import CuvisError, DependencyConflictError
 from cuvis_ai_core.plugins.cache.target_entry import Target
 from cuvis_ai_core.plugins.dependencies.distribution import Distribution, normalised
-from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT, applies, host_version, needed_name
+from cuvis_ai_core.plugins.dependencies.requirements import applies, needed_name
 
 
 def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Target]) -> DependencyConflictError:
@@ -34,17 +34,16 @@ def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Targe
     )
 
 
-def refuse_second_of_a_kind(error: Exception, scope: str, private: Sequence[Distribution], plugin: str) -> None:
-    """Raise if an import failed in a plugin's own copy of something of which this process has another one as well.
+def refuse_own_copy(error: Exception, scope: str, own: Mapping[Distribution, DependencyConflictError]) -> None:
+    """Raise if an import failed in something that a plugin has for itself, under names of its own.
 
-    Pure Python usually does not mind. But a library may write into a registry that a process has once: messages of
-    protobuf, types that jax knows.
+    Pure Python usually does not mind. But a library may write into a registry that a process has once, as messages of
+    protobuf and types that jax knows, or look itself up by its name, as celery does.
 
     Args:
         error: What the import raised.
         scope: The private package of the plugin.
-        private: The distributions that it has for itself.
-        plugin: Name of its distribution.
+        own: The distributions that it has for itself, each with the conflict that is the reason.
 
     Raises:
         DependencyConflictError: It did.
@@ -54,16 +53,17 @@ def refuse_second_of_a_kind(error: Exception, scope: str, private: Sequence[Dist
     # The innermost frame of the plugin's copies tells whose import it was; the words of the error differ by library.
     names = [str(frame.f_globals.get("__name__")) for frame, _ in frames_of(error)]
     module = next((name.removeprefix(f"{scope}.") for name in reversed(names) if name.startswith(f"{scope}.")), "")
-    for each in private:
-        if any(f"{module}.".startswith(f"{root}.") and root in sys.modules for root in each.roots):
-            other = host_version(each.name) or "another version"
+    for each, reason in own.items():
+        mine = [root for root in each.roots if f"{module}.".startswith(f"{root}.")]
+        # What is nowhere installed is missing under any name.
+        if any(root in sys.modules for root in mine) or (mine and not isinstance(error, ModuleNotFoundError)):
             raise DependencyConflictError(
-                f"Dependency conflict: package {plugin} was given {each.name} {each.version}, which cannot be imported "
-                f"where {each.name} {other} is imported: {words_of(error)}",
-                hint=WAY_OUT,
-                plugin=plugin,
-                requirement=f"{each.name}=={each.version}",
-                installed=other,
+                f"{reason.message}\n{each.name} {each.version}, which the plugin was given for itself therefore, "
+                f"cannot be imported like that: {words_of(error)}",
+                hint=reason.hint,
+                plugin=reason.plugin,
+                requirement=reason.requirement,
+                installed=reason.installed,
             ) from error
 
 

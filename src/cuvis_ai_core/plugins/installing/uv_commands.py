@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import (
@@ -19,6 +20,15 @@ from cuvis_ai_core.plugins.disk.altered_files import altered_files, installed_fi
 from cuvis_ai_core.plugins.installing.compatible_wheels import Wheels
 from cuvis_ai_core.plugins.installing.uv_errors import telling_lines
 from cuvis_ai_core.plugins.installing.uv_process import UvProgram, wheels_but
+
+_TOLD_VERSION: Final = (
+    "SETUPTOOLS_SCM_PRETEND_VERSION",  # hatch-vcs and flit-scm ask setuptools-scm
+    "PDM_BUILD_SCM_VERSION",
+    "PBR_VERSION",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS",
+    "UV_DYNAMIC_VERSIONING_BYPASS",
+)
+"""By which variables tools that read a version from Git are told it, each by its documents."""
 
 
 class Uv(UvProgram):
@@ -39,8 +49,7 @@ class Uv(UvProgram):
         if self.dry:
             raise self.needs_building(f"Plugin '{self.plugin}'")
         out = self.folder / "wheel"
-        # setuptools-scm heeds this variable, and hatch-vcs asks setuptools-scm.
-        told = {"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {}
+        told = dict.fromkeys(_TOLD_VERSION, version) if version else {}
         interpreter = str(python or sys.executable)
         # `[tool.uv.sources]` names an author's own folders and forks; pip would not see them either.
         command = ["build", "--wheel", "--no-sources", "--python", interpreter, "--out-dir", str(out), str(project)]

@@ -41,6 +41,10 @@ _ALLOW_BUILD: Final = (
     "plugin's manifest entry (build: [{0}]) or with the option --allow-build {0}.\n"
     f"Or else: {_CORRECT[0].lower()}{_CORRECT[1:]}"
 )
+_NO_VERSION: Final = (
+    r"unable to detect version.*Failed to build|Error getting the version from source `vcs`"
+    r"|Cannot find the version from SCM|Versioning for this project requires either an sdist"
+)
 _STATE_VERSION: Final = (
     "The project takes its version from Git, but the plugin's tag states none. Tag it with one: "
     "v1.2.0, 1.2.0, release/1.2.0 or name-1.2.0."
@@ -48,20 +52,18 @@ _STATE_VERSION: Final = (
 
 _TELLS_NOTHING: Final = r"Using Python|warning: Requirements file .*constraints\.txt. does not contain any dependencies"
 
-_SOURCE_ONLY: Final = r"Wheels are required for `([^`]+)` because building from source is disabled"
+_NO_WHEEL: Final = r"Wheels are required for `([^`]+)` because building from source is disabled"
+_NO_BUILD: Final = r"[Bb]uilding source distributions for `([^`]+)` is disabled"  # of what a folder or address holds
+
+_NOT_DRY: Final = (
+    "It needs building, which runs its code, and a dry run runs none. If you trust it, do it without --dry-run."
+)
 
 # What uv says, on one line, and what it means with the next step; without one, the step is to try it by hand.
 _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
-    (
-        _SOURCE_ONLY,
-        DependencyNotFoundError,
-        _ALLOW_BUILD,
-    ),
-    (
-        r"[Bb]uilding source distributions.* is disabled|building source distributions is disabled",
-        BuildError,
-        "It needs building, which runs its code, and a dry run runs none. If you trust it, do it without --dry-run.",
-    ),
+    (_NO_WHEEL, DependencyNotFoundError, _ALLOW_BUILD),
+    (r"[Bb]uilding source distributions.* is disabled", BuildError, _NOT_DRY),
+    (_NO_BUILD, DependencyNotFoundError, _ALLOW_BUILD),
     (
         r"[Nn]etwork (?:was|connectivity is) disabled",
         OfflineError,
@@ -86,7 +88,7 @@ _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
     (rf"No solution found.*(?:{_NOT_FOUND})", DependencyNotFoundError, _CORRECT),
     (r"No solution found", DependencyConflictError, WAY_OUT),
     (
-        r"unable to detect version.*Failed to build|Error getting the version from source `vcs`",
+        _NO_VERSION,
         BuildError,
         _STATE_VERSION,
     ),
@@ -100,20 +102,26 @@ _MEANINGS: Final[tuple[tuple[str, Kind, str | None], ...]] = (
 )
 
 
-def meaning(output: str) -> tuple[Kind, str | None]:
-    """Return the class of error that fits what uv said, and the next step; None where that is to try it by hand."""
+def meaning(output: str, *, dry: bool = False) -> tuple[Kind, str | None]:
+    """Return the class of error that fits what uv said, and the next step; None where that is to try it by hand.
+
+    Args:
+        output: What it said.
+        dry: Whether it was told to build nothing at all.
+    """
     line = " ".join(output.split())  # uv wraps its lines as the terminal is wide
     found = (
         (kind, hint and hint.format(*match.groups()))
         for pattern, kind, hint in _MEANINGS
-        if (match := re.search(pattern, line))
+        if (dry or hint is not _NOT_DRY) and (match := re.search(pattern, line))
     )
     return next(found, (InstallError, None))
 
 
 def source_only(output: str) -> list[str]:
     """Return the names of what uv did not build from source, for it was told not to."""
-    return re.findall(_SOURCE_ONLY, " ".join(output.split()))
+    line = " ".join(output.split())
+    return list(dict.fromkeys([*re.findall(_NO_WHEEL, line), *re.findall(_NO_BUILD, line)]))
 
 
 def telling_lines(output: str) -> list[str]:

@@ -173,7 +173,7 @@ class UvProgram:
         return [f"--find-links={place}" for place in (*own, self.wheelhouse.builds)]
 
     def _failure(self, task: str, output: str, by_hand: str) -> InstallError | NetworkError:
-        kind, hint = meaning(output)
+        kind, hint = meaning(output, dry=self.dry)
         policy_checks.refuse_built(self.plugin, source_only(output))
         if kind is OfflineError and self.offline:
             hint = OFFLINE_WAY_OUT

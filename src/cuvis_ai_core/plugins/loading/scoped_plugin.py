@@ -184,9 +184,9 @@ def _opened(ready: Ready, store: Store) -> ScopedPlugin:
             named, hooks = _entry_points(name, scope, target)
         except Exception as error:
             if lease.private:
-                from cuvis_ai_core.plugins.installing.conflicts import refuse_second_of_a_kind
+                from cuvis_ai_core.plugins.installing.conflicts import refuse_own_copy
 
-                refuse_second_of_a_kind(error, scope.name, lease.private, target.plugin.name)
+                refuse_own_copy(error, scope.name, lease.private)
             raise
         if TORCH_LIBRARY in sys.modules:
             from cuvis_ai_core.plugins.isolation.torch_operators import refuse_taken_operators
