@@ -63,10 +63,8 @@ def failed(*modules: str) -> Exception:
 REASON = conflict("user", "other>1", "1", "in the host environment", "echo")
 
 
-def own_copies() -> dict[Distribution, DependencyConflictError]:
-    """Return what a plugin has for itself, and why."""
-    alone, dep = Distribution("my-alone", "4", roots=("alone",)), Distribution("my-dep", "2", roots=("gone", "dep"))
-    return {alone: conflict("echo", "my-alone>3", "3", "here", "echo"), dep: REASON}
+OWN = (Distribution("my-alone", "4", roots=("alone",)), Distribution("my-dep", "2", roots=("gone", "dep")))
+REASONS = {"my-alone": conflict("echo", "my-alone>3", "3", "here", "echo"), "my-dep": REASON}
 
 
 @pytest.mark.parametrize(
@@ -91,10 +89,10 @@ def test_an_own_copy_that_cannot_be_imported_is_told_with_the_reason_for_it(
     monkeypatch.setitem(sys.modules, "dep" if second else "depth_of_another", ModuleType("dep"))
     error = failed(*modules)
     if not refused:
-        refuse_own_copy(error, "scope", own_copies())
+        refuse_own_copy(error, "scope", OWN, REASONS)
         return
     with pytest.raises(DependencyConflictError) as caught:
-        refuse_own_copy(error, "scope", own_copies())
+        refuse_own_copy(error, "scope", OWN, REASONS)
     assert caught.value.message == (
         "Dependency conflict: package user requires other>1, but 1 is installed (in the host environment).\n"
         "my-dep 2, which the plugin was given for itself therefore, cannot be imported like that: TypeError: twice"
@@ -108,14 +106,14 @@ def test_what_an_own_copy_misses_may_be_missing_anywhere(monkeypatch: pytest.Mon
     """It is no conflict, unless another copy is imported, whose parts may be what is missing."""
     error = ModuleNotFoundError("No module named 'x'")
     error.__traceback__ = failed("scope.dep").__traceback__
-    refuse_own_copy(error, "scope", own_copies())
+    refuse_own_copy(error, "scope", OWN, REASONS)
     monkeypatch.setitem(sys.modules, "dep", ModuleType("dep"))
     with pytest.raises(DependencyConflictError):
-        refuse_own_copy(error, "scope", own_copies())
+        refuse_own_copy(error, "scope", OWN, REASONS)
 
 
 def test_an_error_of_ours_is_no_fault_of_an_own_copy() -> None:
     """It says what it means."""
     error = PluginLoadError("x", plugin="echo")
     error.__traceback__ = failed("scope.dep").__traceback__
-    refuse_own_copy(error, "scope", own_copies())
+    refuse_own_copy(error, "scope", OWN, REASONS)

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cuvis_ai_core.errors import InvalidNodeError
@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.isolation.private_names import LIVE_PLUGINS, public_n
 from cuvis_ai_core.plugins.isolation.scope import Code, Scope, living_scopes, open_scope
 
 
-def open_code(target: Target, private: Collection[Distribution], name: str | None = None) -> Scope:
+def open_code(target: Target, private: Sequence[Distribution], name: str | None = None) -> Scope:
     """Open the scope of a plugin's content; of a local plugin, the code as it is on disk now.
 
     Args:

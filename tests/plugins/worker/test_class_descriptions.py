@@ -98,6 +98,10 @@ Again = Odd
 
 
 class Hooks:
+    @property
+    def a_model(self):
+        raise RuntimeError("a property is no hook")
+
     @hookimpl
     def cuvis_ai_nodes(self):
         return [f"{__name__}.Other", Again]

@@ -61,7 +61,8 @@ class Lease:
     Attributes:
         plugin: Name of the plugin's distribution.
         demands: What it needs of the distributions that are shared, by their names.
-        private: The distributions that the plugin has for itself, each with the conflict that is the reason.
+        private: The distributions that the plugin has for itself.
+        reasons: The conflicts that are why, by the names of these.
         replaced: Names of the distributions in its target directory in whose place another build of them is live.
         target: That directory.
     """
@@ -70,13 +71,15 @@ class Lease:
         self,
         plugin: str,
         demands: _Demands,
-        private: Mapping[Distribution, DependencyConflictError],
+        private: Sequence[Distribution],
+        reasons: Reasons,
         shared: Sequence[Distribution],
         target: Path,
     ) -> None:
         self.plugin = plugin
         self.demands = demands
-        self.private = private
+        self.private = tuple(private)
+        self.reasons = reasons
         self.replaced = [each.name for each in shared if each.name not in _live and host_version(each.name) is None]
         self.target = target
         self._held = [live for each in shared if (live := _serving(each)) is not None]
@@ -112,8 +115,8 @@ def acquire(plugin: Distribution, needed: Sequence[Distribution], target: Path) 
         _refuse_for_the_host(plugin, demands, host)
         _serve(list(sharing.new(private)), target, host)
         shared = [each for each in needed if each.name not in private]
-        own = {each: private[each.name] for each in needed if each.name in private}
-        lease = Lease(plugin.name, demands, own, shared, target)
+        own = [each for each in needed if each.name in private]
+        lease = Lease(plugin.name, demands, own, private, shared, target)
         _leases.append(lease)
         return lease
 

@@ -3,6 +3,7 @@
 import inspect
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.node.base import is_node_class
 from cuvis_ai_core.plugins.hooks.exception_guard import Heard, guard
 from cuvis_ai_core.plugins.isolation.private_names import class_path, public_name, without_private_names
+
+_PROPERTIES: Final = (property, cached_property)
 
 _HOOKS: Final = frozenset(name for name in cuvis_ai_hookspecs.__all__ if name.startswith("cuvis_ai_"))
 
@@ -116,8 +119,13 @@ class HookManager(pluggy.PluginManager):
         return self._asked if self._asked is not None and self._asked.hook == hook else None
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        """Leave out what Python itself put there: pluggy inspects every attribute, which costs more than all else."""
-        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+        """Leave out what Python itself put there: pluggy inspects every attribute, which costs more than all else.
+
+        Properties as well, which pluggy reads before 1.7.
+        """
+        if name.startswith("__") or isinstance(inspect.getattr_static(plugin, name, None), _PROPERTIES):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Look at hooks only, where we know them."""
@@ -174,7 +182,9 @@ def contribution(loaded: object) -> object:
     """
     if isinstance(loaded, type) and is_node_class(loaded):
         return NodePlugin(lambda: [loaded])
-    if any(_is_hook(name, getattr(loaded, name, None)) for name in dir(loaded) if not name.startswith("__")):
+    # Statically, as pluggy looks: a property is no hook, and may load a model or raise.
+    found = ((name, inspect.getattr_static(loaded, name, None)) for name in dir(loaded) if not name.startswith("__"))
+    if any(_is_hook(name, function) for name, function in found):
         return loaded
     if isinstance(loaded, type):
         what = f"class '{class_path(loaded)}'"

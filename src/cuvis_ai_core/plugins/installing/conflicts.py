@@ -1,7 +1,7 @@
 """What is said where two plugins of one manifest cannot live together: who asks what of the package in question."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -34,7 +34,9 @@ def with_all_demands(error: DependencyConflictError, targets: Mapping[str, Targe
     )
 
 
-def refuse_own_copy(error: Exception, scope: str, own: Mapping[Distribution, DependencyConflictError]) -> None:
+def refuse_own_copy(
+    error: Exception, scope: str, private: Iterable[Distribution], reasons: Mapping[str, DependencyConflictError]
+) -> None:
     """Raise if an import failed in something that a plugin has for itself, under names of its own.
 
     Pure Python usually does not mind. But a library may write into a registry that a process has once, as messages of
@@ -43,7 +45,8 @@ def refuse_own_copy(error: Exception, scope: str, own: Mapping[Distribution, Dep
     Args:
         error: What the import raised.
         scope: The private package of the plugin.
-        own: The distributions that it has for itself, each with the conflict that is the reason.
+        private: The distributions that it has for itself.
+        reasons: The conflicts that are why, by the names of these.
 
     Raises:
         DependencyConflictError: It did.
@@ -53,7 +56,8 @@ def refuse_own_copy(error: Exception, scope: str, own: Mapping[Distribution, Dep
     # The innermost frame of the plugin's copies tells whose import it was; the words of the error differ by library.
     names = [str(frame.f_globals.get("__name__")) for frame, _ in frames_of(error)]
     module = next((name.removeprefix(f"{scope}.") for name in reversed(names) if name.startswith(f"{scope}.")), "")
-    for each, reason in own.items():
+    for each in private:
+        reason = reasons[each.name]
         mine = [root for root in each.roots if f"{module}.".startswith(f"{root}.")]
         # What is nowhere installed is missing under any name.
         if any(root in sys.modules for root in mine) or (mine and not isinstance(error, ModuleNotFoundError)):

@@ -186,7 +186,7 @@ def _opened(ready: Ready, store: Store) -> ScopedPlugin:
             if lease.private:
                 from cuvis_ai_core.plugins.installing.conflicts import refuse_own_copy
 
-                refuse_own_copy(error, scope.name, lease.private)
+                refuse_own_copy(error, scope.name, lease.private, lease.reasons)
             raise
         if TORCH_LIBRARY in sys.modules:
             from cuvis_ai_core.plugins.isolation.torch_operators import refuse_taken_operators
