@@ -66,9 +66,9 @@ def test_what_is_told_is_what_the_cache_lost(shell: Shell, tmp_path: Path) -> No
     (old / "shared").hardlink_to(new / "shared")
     os.utime(old, (1e9, 1e9))
     prune = ("cuvis-ai", "plugins", "cache", "prune", "--older-than", "30d")
-    assert shell(*prune, "--dry-run").stdout.splitlines()[-1] == "would remove 1.0 kB"
-    assert shell(*prune).stdout.splitlines()[-1] == "removed 1.0 kB"
-    assert shell("cuvis-ai", "plugins", "cache", "clear", "new").stdout.splitlines()[-1] == "removed 1.0 MB"
+    assert shell(*prune, "--dry-run").stdout.splitlines()[-1] == "would remove 1000 bytes"
+    assert shell(*prune).stdout.splitlines()[-1] == "removed 1000 bytes"
+    assert shell("cuvis-ai", "plugins", "cache", "clear", "new").stdout.splitlines()[-1] == "removed 978 KiB"
 
 
 @pytest.mark.parametrize("options", [(), ("--older-than", "30"), ("--older-than", "x"), ("--max-size", "2 bananas")])

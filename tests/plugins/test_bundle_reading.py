@@ -1,4 +1,4 @@
-"""What reads a bundle, each part by itself: names, limits, the archive, wheels and packs of Git, who is believed."""
+"""What reads a bundle, each part by itself: names, limits, the archive, wheels, who is believed."""
 
 import gzip
 import hashlib
@@ -7,20 +7,17 @@ import json
 import os
 import stat
 import struct
-import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuvis_ai_core.errors import BundleError, InstallError, NetworkError, SourceError
+from cuvis_ai_core.errors import BundleError, InstallError, NetworkError
 from cuvis_ai_core.plugins.bundle import size_limits
-from cuvis_ai_core.plugins.bundle.commit_proof import check_out
 from cuvis_ai_core.plugins.bundle.local_files import files_below
 from cuvis_ai_core.plugins.bundle.member_names import Names, is_below_manifest, is_plain
 from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
@@ -502,60 +499,6 @@ def test_links_out_of_a_local_plugin_and_what_is_no_file_are_refused(tmp_path: P
     os.mkfifo(link)
     with pytest.raises(BundleError, match="link is a pipe, a socket or a device, no file"):
         list(files_below(tmp_path / "mine"))
-
-
-@pytest.fixture
-def packed(tmp_path: Path) -> Callable[[str], tuple[Path, str]]:
-    """Return a function that makes a pack with a commit of a file and a folder with another one."""
-
-    def make(algorithm: str) -> tuple[Path, str]:
-        folder = tmp_path / "repository"
-        (folder / "folder").mkdir(parents=True)
-        (folder / "a").write_bytes(b"x" * 7)
-        (folder / "folder" / "long-name").write_bytes(b"y" * 300)
-        for words in (
-            ["init", "-q", f"--object-format={algorithm}"],
-            ["add", "."],
-            ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "--no-gpg-sign", "-m", "x"],
-            ["repack", "-adq"],
-        ):
-            subprocess.run(["git", *words], cwd=folder, check=True)
-        told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
-        return next(folder.glob(".git/objects/pack/*.pack")), told.stdout.strip()
-
-    return make
-
-
-@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
-def test_a_commit_counts_with_the_files_that_git_would_write(
-    tmp_path: Path, packed: Callable[[str], tuple[Path, str]], algorithm: str
-) -> None:
-    """Those of folders included; where they are too many, too large, too deep or too long, none is written."""
-    pack, commit = packed(algorithm)
-
-    def checked_out(**limits: int) -> list[str]:
-        place = tmp_path / f"{limits}"
-        with suppress(BundleError):
-            check_out("x", pack, commit, place, "https://a.org/x", meter(**limits), None)
-        return sorted(each.name for each in place.iterdir())
-
-    most = {"files": 2, "size": 307, "name": len("folder/long-name"), "depth": 2}
-    assert checked_out(**most) == [".git", "a", "folder"]
-    for limit, number in most.items():
-        assert checked_out(**{limit: number - 1}) == [".git"]
-
-
-def test_a_pack_that_is_none_is_refused(tmp_path: Path, packed: Callable[[str], tuple[Path, str]]) -> None:
-    """By git itself: nothing at all, one that is cut, one of another commit."""
-    pack, commit = packed("sha1")
-    good = pack.read_bytes()
-    for number, data in enumerate((b"", good[:200], b"KCAP" + good[4:])):
-        other = tmp_path / f"{number}.pack"
-        other.write_bytes(data)
-        with pytest.raises(BundleError, match="The Git objects of plugin 'x' do not prove its code"):
-            check_out("x", other, commit, tmp_path / f"{number}", "https://a.org/x", meter(), None)
-    with pytest.raises(SourceError, match="git could not check out commit 0000"):
-        check_out("x", pack, "0" * 40, tmp_path / "none", "https://a.org/x", meter(), None)
 
 
 def test_a_wheel_is_downloaded_and_compared(tmp_path: Path) -> None:

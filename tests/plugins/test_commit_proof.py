@@ -110,16 +110,19 @@ def test_links_that_lead_out_are_refused(
 
 
 def test_a_pack_without_the_commit_or_too_large_is_refused(checkout: Checkout, tmp_path: Path) -> None:
-    """Before git writes a file of it."""
-    source = checkout()
+    """Before git writes a file of it: too many files, too large, too deep, or with too long a path."""
+    source = checkout(**{"folder/long-name": "second"})
     commit = git(source, "rev-parse", "HEAD")
     pack, _ = pack_checkout("echo", source, "plain", tmp_path / "work")
     with pytest.raises((BundleError, SourceError)):
         check_out("echo", pack, "0" * 40, tmp_path / "other", URL, meter(), None)
     assert not (tmp_path / "other/a.txt").exists()
-    with pytest.raises(BundleError, match="limit 'files'"):
-        check_out("echo", pack, commit, tmp_path / "many", URL, meter(files=0), None)
-    assert not (tmp_path / "many/a.txt").exists()
+    most = {"files": 2, "size": len("firstsecond"), "name": len("folder/long-name"), "depth": 2}
+    check_out("echo", pack, commit, tmp_path / "fits", URL, meter(**most), None)
+    for limit, number in most.items():
+        with pytest.raises(BundleError, match=f"limit '{limit}'"):
+            check_out("echo", pack, commit, tmp_path / limit, URL, meter(**{limit: number - 1}), None)
+        assert [each.name for each in (tmp_path / limit).iterdir()] == [".git"]
     data = bytearray(pack.read_bytes())
     data[-1] ^= 1
     pack.chmod(0o600)

@@ -16,9 +16,8 @@ from cuvis_ai_core.errors import (
     OfflineError,
 )
 from cuvis_ai_core.plugins.dependencies.requirements import WAY_OUT
-from cuvis_ai_core.plugins.installing.uv_environment import uv_environment
 from cuvis_ai_core.plugins.installing.uv_errors import CHECK_NETWORK, meaning, source_only, telling_lines
-from cuvis_ai_core.plugins.installing.uv_process import UvProgram, wheels_but
+from cuvis_ai_core.plugins.installing.uv_process import UvProgram, uv_environment, wheels_but
 
 ONLY_SOURCE = "hint: Wheels are required for `{}` because building from source is disabled for all packages"
 

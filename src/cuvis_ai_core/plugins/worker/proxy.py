@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final, SupportsIndex, TypeVar
 from cuvis_ai_core.errors import WorkerEndedError, WorkerError
 from cuvis_ai_core.node.base import NodeMixin
 from cuvis_ai_core.plugins.worker.connection import Connection
-from cuvis_ai_core.plugins.worker.remote_metrics import RemoteMetric
 from cuvis_ai_core.plugins.worker.worker_process import Worker
 
 # `next` of a count is one step of C: no two threads get the same number.
@@ -318,6 +317,27 @@ class ProxyNode(NodeMixin):
             method, {"args": list(args), "kwargs": {}}, node=self._number, name=self.name
         )
         return answer
+
+
+class RemoteMetric:
+    """Stands for a metric of torchmetrics, or of its kind, that a node in a worker counts on with.
+
+    Args:
+        ask: Has the metric of a name do something, `compute` or `reset`, and returns what it answers.
+        name: The name of the number that it answers.
+    """
+
+    def __init__(self, ask: Callable[[str, str], Any], name: str) -> None:
+        self._ask = ask
+        self._name = name
+
+    def compute(self) -> float:
+        """Return what all batches so far come to."""
+        return float(self._ask(self._name, "compute"))
+
+    def reset(self) -> None:
+        """Have it begin anew."""
+        self._ask(self._name, "reset")
 
 
 def _without_gradient(node: str, answer: Any, inputs: tuple[Any, ...]) -> Any:
