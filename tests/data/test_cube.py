@@ -169,6 +169,16 @@ def test_masked_array() -> None:
     assert_array_equal(Cube(nothing).data, DATA.astype(np.uint16), strict=True)
 
 
+def test_tensors() -> None:
+    """A tensor is an array where NumPy makes one of it; another one is refused as a cube."""
+    torch = pytest.importorskip("torch")
+    tensor: Any = torch.arange(24.0).reshape(2, 3, 4)
+    assert_array_equal(Cube(tensor).data, np.arange(24, dtype=np.float32).reshape(2, 3, 4), strict=True)
+    for other in (tensor.bfloat16(), tensor.clone().requires_grad_(), tensor.to("meta")):
+        with pytest.raises(CubeError, match="The cube has data of type Tensor, which is no array: "):
+            Cube(other)
+
+
 @pytest.mark.parametrize("absent", [0.0, -1.0])
 def test_bands_that_were_not_taken(absent: float) -> None:
     """A wavelength of 0 or less says that the band was not taken: it has no data, and its number stays."""

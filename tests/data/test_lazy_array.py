@@ -102,6 +102,40 @@ def test_tiles_of_a_cube() -> None:
     assert_array_equal(image.tile(slice(1, 3), slice(2, 4)), whole[:, 1:3, 2:4], strict=True)
 
 
+@pytest.mark.parametrize("chunks", [((2, 2), (5,), (3, 3)), ((1, 2, 1), (5,), (6,)), (2, 5, 6)])
+def test_chunks_of_dask(chunks: Any) -> None:
+    """They are a row of sizes for each axis, of which the largest counts."""
+    stored = Stored(DATA)
+    stored.chunks = chunks
+    data = Cube(stored).data  # type: ignore[arg-type]
+    assert isinstance(data, LazyArray)
+    assert data.chunk == (2, 5)
+    assert_array_equal(data, DATA, strict=True)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("scale", [0.5, None])
+def test_variables_of_netcdf(tmp_path: Path, scale: float | None, *, masked: bool) -> None:
+    """They scale and mask by themselves: what comes is of another type than they say they have."""
+    netcdf = pytest.importorskip("netCDF4")
+    with netcdf.Dataset(tmp_path / "a.nc", "w") as file:
+        for name, size in zip("yxb", DATA.shape, strict=True):
+            file.createDimension(name, size)
+        variable = file.createVariable("rfl", "i2", ("y", "x", "b"), fill_value=7)
+        variable[...] = DATA
+        if scale is not None:
+            variable.scale_factor = scale
+    with netcdf.Dataset(tmp_path / "a.nc") as file:
+        file["rfl"].set_auto_mask(masked)
+        cube = Cube(file["rfl"])
+        expected = DATA * (scale or 1.0)
+        if masked:
+            expected[DATA == 7] = np.nan
+        assert_array_equal(cube.data, expected)
+        assert_array_equal(cube.data[1:3, 1:2], expected[1:3, 1:2])
+        assert cube.data.dtype == (np.float64 if scale else np.float32 if masked else np.int16)
+
+
 def test_a_copy() -> None:
     """A batch of an array is a copy of it."""
     data = DATA.copy()

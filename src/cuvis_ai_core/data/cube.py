@@ -156,7 +156,10 @@ class Cube:
 
     def _checked_data(self) -> NDArray[Any] | LazyArray:
         given: Any = self.data
-        data = as_stored(given)
+        try:
+            data = as_stored(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise self._error(f"has data of type {type(given).__name__}, which is no array: {error}.") from error
         if data.dtype.kind not in "iuf":
             raise self._error(f"has values of type {data.dtype}; a cube holds real numbers.")
         if data.ndim != _RANK:

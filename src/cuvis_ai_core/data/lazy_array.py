@@ -12,6 +12,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
+from cuvis_ai_core.node.dtypes import floating_for
+
 Read: TypeAlias = Callable[[slice, slice, slice], NDArray[Any]]
 """Reads `[rows, columns, bands]`; each slice has a start, a stop, and no step."""
 
@@ -105,19 +107,53 @@ def blocks_of(data: "NDArray[Any] | LazyArray") -> Iterator[NDArray[Any]]:
 
 
 def as_stored(data: Any) -> NDArray[Any] | LazyArray:
-    """Return a cube as an array, or as one that stays in its file: a dataset of h5py, zarr, netCDF4, ...
+    """Return a cube as an array, or as one that stays in its file: a dataset of h5py, zarr, netCDF4, dask, ...
 
     Args:
         data: An array, what NumPy makes one of, or something with `shape`, `dtype`, an index, and `chunks` if it is
             stored in pieces.
+
+    Raises:
+        TypeError: NumPy makes no array of it.
+        ValueError: As before.
+        RuntimeError: It is a tensor of which there is no array.
     """
+    if isinstance(data, LazyArray):
+        return data
     is_stored = all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__"))
-    if isinstance(data, LazyArray) or not is_stored or isinstance(data, np.ndarray) or len(data.shape) != _RANK:
-        return data if isinstance(data, LazyArray) else np.asarray(data)
+    if not is_stored or isinstance(data, np.ndarray) or len(data.shape) != _RANK or not _is_of_numpy(data.dtype):
+        return np.asarray(data)
     chunks = getattr(data, "chunks", None)
-    chunk = (int(chunks[0]), int(chunks[1])) if isinstance(chunks, tuple) and len(chunks) == _RANK else (1, 1)
-    dtype = np.dtype(data.dtype).newbyteorder("=")
-    return LazyArray(data.shape, dtype, lambda *ranges: np.asarray(data[ranges], dtype=dtype), chunk=chunk)
+    sizes = chunks if isinstance(chunks, tuple) and len(chunks) == _RANK else (1, 1)
+    # of dask each is a row of sizes
+    down, across = (max(each) if isinstance(each, tuple) else int(each) for each in sizes[:2])
+    dtype, is_masked = _of_pieces(data)
+
+    def read(*ranges: slice) -> NDArray[Any]:
+        piece = data[ranges]
+        return np.ma.filled(piece.astype(dtype), np.nan) if is_masked else np.asarray(piece, dtype=dtype)
+
+    return LazyArray(data.shape, dtype, read, chunk=(down, across))
+
+
+def _is_of_numpy(dtype: object) -> bool:
+    try:
+        np.dtype(dtype)  # type: ignore[call-overload]  # a tensor has a dtype of its own
+    except TypeError:
+        return False
+    return True
+
+
+def _of_pieces(data: Any) -> tuple[np.dtype[Any], bool]:
+    """Return the type of what is read of a dataset, and whether it is masked: netCDF4 applies scale and mask itself."""
+    stated = np.dtype(data.dtype).newbyteorder("=")
+    if 0 in data.shape:
+        return stated, False
+    piece = data[0:1, 0:1, 0:1]
+    found = np.dtype(piece.dtype).newbyteorder("=")
+    # by its name: to ask for its class imports `numpy.ma`
+    is_masked = type(piece).__name__ == "MaskedArray" and found.kind in "iuf"
+    return np.dtype(floating_for(found)) if is_masked else found, is_masked
 
 
 def _range(key: slice | int, size: int) -> tuple[slice, slice | int]:
