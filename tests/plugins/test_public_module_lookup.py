@@ -8,6 +8,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ import pytest
 from cuvis_ai_core.plugins.isolation.calling_plugin import LENT
 from cuvis_ai_core.plugins.isolation.public_module_lookup import give_back, stand_before
 from cuvis_ai_core.plugins.isolation.scope import Scope
-from cuvis_ai_core.plugins.sys_modules_owners import unloaded
+from cuvis_ai_core.plugins.sys_modules_owners import everybodys_module, import_for_everybody, unloaded
 
 Library = Callable[[str], Any]
 
@@ -138,7 +139,10 @@ def test_the_hosts_own_module_is_everybody_elses(two: tuple[Any, Any], host: Pat
     assert runs == []
     assert [hasattr(found, name) for name in ("__file__", "__doc__")] == [False, True]
     assert runs == []
+    assert everybodys_module("askname") is None
     assert importlib.import_module("askname").VERSION == "host"
+    host_module = import_for_everybody("askname")
+    assert (host_module is everybodys_module("askname"), type(host_module)) == (True, ModuleType)
     assert [each.call(getattr, found, "VERSION") for each in two] == ["one", "two"]
     assert found.VERSION == "host"
     assert found.__file__ == str(host / "askname/__init__.py")
@@ -151,6 +155,8 @@ def test_the_hosts_own_module_is_everybody_elses(two: tuple[Any, Any], host: Pat
         with pytest.raises(ValueError, match="broken"):
             importlib.import_module("askname.broken")
     assert runs == ["askname", "askname.broken", "askname.broken"]
+    importlib.reload(importlib.import_module("askname"))
+    assert runs[3:] == ["askname"]
 
 
 def test_what_the_host_imported_before_is_given_back(

@@ -91,7 +91,8 @@ def load_weights(call: Call) -> Any:
         try:
             give_weights(pipeline, path, strict=strict)
         except PipelineError as error:  # the client knows no such file
-            raise PipelineError(error.message.replace(f"'{path}'", "that were sent"), hint=error.hint) from error
+            message = error.message.removeprefix(f"{path}: ").replace(f"'{path}'", "that were sent")
+            raise PipelineError(message, hint=error.hint) from error
     return messages().LoadPipelineWeightsResponse(success=True, resolved_path=CLIENT_BYTES)
 
 
