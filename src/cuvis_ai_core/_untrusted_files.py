@@ -109,6 +109,17 @@ def refuse_special(mode: int) -> None:
             raise ValueError(f"it is {name}, no file")
 
 
+def special(path: Path) -> str | None:
+    """Return what is there instead of a file, as in `it is a pipe, no file`; None for files, folders and nothing."""
+    try:
+        refuse_special(path.stat().st_mode)
+    except OSError:
+        return None
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         from cuvis_ai_core._nearest import nearest

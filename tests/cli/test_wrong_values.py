@@ -173,3 +173,15 @@ def test_a_closed_output_gets_nothing() -> None:
     found = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert found.returncode == 0
     assert not found.stderr
+
+
+@pytest.mark.parametrize("led", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_where_nobody_can_be_told_anything_the_work_is_done(
+    shell: Shell, write_yaml: Callable[..., Path], cube_file: Path, led: str
+) -> None:
+    """Standard error is closed, or a log on a full disk; results are written all the same."""
+    write_yaml("p.yaml", {"nodes": [{"name": "rx", "class_name": "RXDetector"}]})
+    code = "from cuvis_ai_core.cli.start import restore_pipeline; restore_pipeline()"
+    command = f"{sys.executable} -c '{code}' --pipeline-path p.yaml --cube-path '{cube_file}' --output-dir out {led}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False).returncode == 0
+    assert {"outputs.npz", "run.json"} <= {each.name for each in Path("out").iterdir()}

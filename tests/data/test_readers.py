@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,13 @@ def test_missing_file(tmp_path: Path) -> None:
     _touch(tmp_path, "indian_pines.hdr")
     with pytest.raises(CubeError, match=r"(?s)There is no cube .*Did you mean '.*indian_pines\.hdr'"):
         read_cube(tmp_path / "indian_pine.hdr", READERS)
+
+
+def test_a_pipe_is_no_cube(tmp_path: Path) -> None:
+    """As a shell hands one in by `<(...)`; it is there, and is not looked for."""
+    os.mkfifo(tmp_path / "63")
+    with pytest.raises(CubeError, match=r"(?s)The cube '.*63' cannot be read: it is a pipe, no file\..*into a file"):
+        read_cube(tmp_path / "63", READERS)
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,13 @@ def owners(tmp_path: Path) -> dict[Path, str]:
 def test_a_name_may_say_whose_it_is(owners: dict[Path, str], tmp_path: Path, name: str, file: str) -> None:
     """Where several plugins have one of it."""
     assert find_pipeline_file(name, lambda: owners) == tmp_path / file
+
+
+def test_a_pipe_is_no_pipeline_file(tmp_path: Path) -> None:
+    """It is there, and no other place is looked at."""
+    os.mkfifo(tmp_path / "63")
+    with pytest.raises(PipelineError, match=r"63 cannot be read: it is a pipe, no file\.\nWrite what it brings into"):
+        find_pipeline_file(tmp_path / "63", lambda: pytest.fail("it was looked for elsewhere"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from cuvis_ai_core._error_location import place_of, words_of
 from cuvis_ai_core._nearest import nearest
+from cuvis_ai_core._untrusted_files import special
 from cuvis_ai_core.data.cube import OUT_OF_ORDER, Cube
 from cuvis_ai_core.data.cube_files import as_url, split_array
 from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI, find_header
@@ -123,6 +124,9 @@ def _check_file(file: Path, readers: Readers) -> None:
             hint=f"Name one file in it; known suffixes: {_known(readers)}.",
             path=file,
         )
+    if kind := special(file):
+        hint = "Write what it brings into a file."
+        raise CubeError(f"The cube '{file}' cannot be read: {kind}.", hint=hint, path=file)
     if not is_file:
         raise CubeError(f"There is no cube '{file}'.", hint=_missing_hint(file), path=file)
 

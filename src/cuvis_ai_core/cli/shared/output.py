@@ -49,8 +49,21 @@ def _print(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print something that is no result."""
-    click.echo(shown(redact(text)), err=True)
+    """Print something that is no result; where it cannot be written, it is lost, and the work goes on."""
+    try:
+        click.echo(shown(redact(text)), err=True)
+    except BrokenPipeError:
+        raise  # whoever read it has read enough
+    except OSError:  # a log on a full disk
+        _give_up_stderr()
+
+
+def _give_up_stderr() -> None:
+    before = sys.stderr
+    # What its buffer still has would make an error of the end of the process.
+    sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it is open till the end
+    if sys.stdout is before:
+        sys.stdout = sys.stderr
 
 
 def results() -> TextIO:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cuvis_ai_core._nearest import did_you_mean
+from cuvis_ai_core._untrusted_files import special
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES
 from cuvis_ai_core.plugins.configs_folder import is_pipeline
@@ -74,6 +75,9 @@ def find_pipeline_file(path_or_name: str | Path, directories: Callable[[], Itera
         return path
     if folder:
         raise PipelineError(f"{path} is a folder; a pipeline is a YAML file.", path=path)
+    if kind := special(path):
+        hint = "Write what it brings into a file."
+        raise PipelineError(f"Pipeline file {path} cannot be read: {kind}.", hint=hint, path=path)
     answered = directories()
     owners = answered if isinstance(answered, Mapping) else dict.fromkeys(answered, "")
     plugin, _, name = str(path_or_name).rpartition(":")
