@@ -16,8 +16,10 @@ from cuvis_ai_core.batch import Limits, run_cubes
 from cuvis_ai_core.batch.folder_ownership import alone_in
 from cuvis_ai_core.batch.worker import told
 from cuvis_ai_core.cli.restore.restore_pipeline import main
+from cuvis_ai_core.data import read_cube
 from cuvis_ai_core.data.cube_files import find_cube_files
-from cuvis_ai_core.errors import OutputError
+from cuvis_ai_core.data.numpy_files import read_npy
+from cuvis_ai_core.errors import CubeError, OutputError
 
 pytestmark = pytest.mark.usefixtures("warm_commands")
 
@@ -76,6 +78,22 @@ def test_a_folder_counts_once_however_many_links_lead_to_it(tmp_path: Path) -> N
 
 
 @posix
+@pytest.mark.parametrize("pattern", ["scenes", "scenes/*.npy", "scenes/**/*.npy"])
+def test_a_link_that_leads_nowhere_is_a_cube_that_is_lost(tmp_path: Path, pattern: str) -> None:
+    """Without it the others would take its number; where links lead in a circle, too."""
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    (scenes / "b.npy").symlink_to(tmp_path / "unmounted" / "b.npy")
+    (scenes / "c.npy").symlink_to("c.npy")
+    np.save(scenes / "a.npy", np.ones((2, 2, 2)))
+    np.save(scenes / "d.npy", np.ones((2, 2, 2)))
+    found = find_cube_files(tmp_path / pattern, [".npy"])
+    assert [file.name for file in found] == ["a.npy", "b.npy", "c.npy", "d.npy"]
+    for file, to in zip(found[1:3], ("unmounted/b.npy", "c.npy"), strict=True):
+        with pytest.raises(CubeError, match=f"is a link to '.*{to}', where there is nothing"):
+            read_cube(file, {".npy": read_npy})
+
+
 def test_results_that_a_link_leads_to_are_no_cubes(folder: Path, cubes: Cubes) -> None:
     """Though they lie below the pattern."""
     cubes("fine")
@@ -161,6 +179,7 @@ def test_files_named_one_by_one_go_by_their_path_and_a_missing_one_fails_alone(f
     report = run_cubes("rx.yaml", [*named, str(folder / "cubes" / "monday" / "gone.npy")], "out")
     assert (report.done, report.failed) == (4, 1)
     assert report.failures[0].unit.name == "monday/gone"
+    assert str(report.failures[0].error).startswith("There is no cube")
     assert (folder / "out" / "tuesday" / "fine1" / "run.json").is_file()
 
 

@@ -79,7 +79,7 @@ class Worker:
         begun = time.monotonic()
         found: dict[str, Any] = {}
         try:
-            state = unit.state()
+            state = _state(unit)
 
             def about() -> Mapping[str, Any]:
                 seconds = round(time.monotonic() - begun, 4)
@@ -90,6 +90,13 @@ class Worker:
         except (Exception, SystemExit) as error:  # one bad cube is not the end of the others
             found |= told(error)
         return found | {"seconds": round(time.monotonic() - begun, 4), "peak": peak_memory()}
+
+
+def _state(unit: Unit) -> list[int]:
+    try:
+        return unit.state()
+    except OSError:  # whoever reads it says why; if it can be read all the same, it counts as changed next time
+        return []
 
 
 def told(error: BaseException) -> dict[str, Any]:

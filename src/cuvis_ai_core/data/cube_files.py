@@ -95,7 +95,8 @@ def _files(place: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def _is_whole(file: Path) -> bool:
-    return file.is_file() or is_store(file)
+    # A link that leads nowhere is a cube that is lost: without it the others would take its number.
+    return file.is_file() or is_store(file) or (os.path.islink(file) and not os.path.exists(file))
 
 
 def _is_junk(file: Path) -> bool:
@@ -134,7 +135,8 @@ def _folders(roots: Iterable[str]) -> Iterator[str]:
         yield folder
         for each in inside:
             # As `glob` has it: `**` passes over hidden folders.
-            if each.is_dir() and not each.name.startswith("."):
+            # Asked of a link, the entry itself raises where that leads in a circle.
+            if (os.path.isdir(each) if each.is_symlink() else each.is_dir()) and not each.name.startswith("."):
                 name = each.name if folder == os.curdir else each.path
                 (links if each.is_symlink() else real).append(name)
 

@@ -127,6 +127,12 @@ def _check_file(file: Path, readers: Readers) -> None:
     if kind := special(file):
         hint = "Write what it brings into a file."
         raise CubeError(f"The cube '{file}' cannot be read: {kind}.", hint=hint, path=file)
+    if not is_file and file.is_symlink():
+        raise CubeError(
+            f"The cube '{file}' is a link to '{file.readlink()}', where there is nothing.",
+            hint="Bring back what it leads to, or remove the link.",
+            path=file,
+        )
     if not is_file:
         raise CubeError(f"There is no cube '{file}'.", hint=_missing_hint(file), path=file)
 
