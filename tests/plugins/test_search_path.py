@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.dependencies import host_environment
 from cuvis_ai_core.plugins.dependencies.search_path import (
     added_below,
     entries,
+    installed_in,
     search_path,
     site_folders,
     top_level_modules,
@@ -46,6 +47,19 @@ def test_the_first_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.Monkey
     metadata(first, "more-1.dist-info")
     os.utime(first, (1, 1))
     assert "more" in search_path().metadata
+
+
+def test_metadata_is_parsed_once_for_each_text(tmp_path: Path) -> None:
+    """With requirements and without its description, also of old formats; a text that was replaced is another one."""
+    metadata(tmp_path, "x-1.0.dist-info", "Requires-Dist: numpy\n\nName: the description\n\nRequires-Dist: nothing\n")
+    (tmp_path / "old-2.0.egg-info").write_text("Metadata-Version: 1.0\nName: old\nVersion: 2.0\n")
+    (tmp_path / "half-3.0.dist-info").mkdir()
+    first, again = installed_in([str(tmp_path)]), installed_in([str(tmp_path)])
+    assert {name: each.version for name, each in first.items()} == {"x": "1.0", "old": "2.0"}
+    assert first["x"].requires == ["numpy"]
+    assert first["x"].metadata is again["x"].metadata
+    (tmp_path / "x-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: x\nVersion: 1.0\n")
+    assert installed_in([str(tmp_path)])["x"].requires is None
 
 
 @pytest.mark.parametrize(

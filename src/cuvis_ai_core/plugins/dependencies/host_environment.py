@@ -17,7 +17,7 @@ from cuvis_ai_core.plugins.dependencies.requirements import (
     needed_name,
     satisfies,
 )
-from cuvis_ai_core.plugins.dependencies.search_path import interpreter, search_path, site_folders
+from cuvis_ai_core.plugins.dependencies.search_path import ReadOnce, interpreter, search_path, site_folders
 
 EXCHANGE: Final = ("cuvis-ai-core", "cuvis-ai-hookspecs", "cuvis-ai-schemas", "numpy", "torch")
 """Packages whose objects cross between host and plugins: there is one of each, the host's."""
@@ -61,7 +61,7 @@ def _is_pure(name: str) -> bool:
 
 def _needed_by(name: str) -> tuple[str, ...]:
     found = next(iter(MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name))), None)
-    return tuple(needed_name(text) for text in (found.requires if found else None) or () if applies(text))
+    return tuple(needed_name(text) for text in (ReadOnce(found).requires if found else None) or () if applies(text))
 
 
 def _fixed() -> dict[str, str]:

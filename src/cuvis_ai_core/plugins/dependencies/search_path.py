@@ -9,9 +9,15 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder, PathDistribution
+from importlib.metadata import (
+    Distribution,
+    DistributionFinder,
+    MetadataPathFinder,
+    PackageMetadata,
+    PathDistribution,
+)
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from cuvis_ai_core.plugins.dependencies.distribution import normalised
 
@@ -26,6 +32,32 @@ _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 _INSIDE = re.compile(r"[\\/]((site|dist)-packages|\.targets[\\/][^\\/]+[\\/][^\\/]+)[\\/](?!.*\.egg$)")
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+
+class ReadOnce(Distribution):
+    """A distribution whose metadata is parsed once, but for its description, however often it is asked for.
+
+    `importlib.metadata` parses it anew for each question, with the description, which is most of it: among hundreds of
+    distributions that is seconds.
+
+    Args:
+        found: The distribution.
+    """
+
+    def __init__(self, found: Distribution) -> None:
+        self._found = found
+
+    def read_text(self, filename: str) -> str | None:  # noqa: D102 -- as in Distribution
+        return self._found.read_text(filename)
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:  # noqa: D102 -- as in Distribution
+        return self._found.locate_file(path)
+
+    @property
+    def metadata(self) -> PackageMetadata:
+        """What METADATA says, or what older formats have in its place."""
+        texts = map(self.read_text, ("METADATA", "PKG-INFO", ""))
+        return _parsed(next(filter(None, texts), "").partition("\n\n")[0])
 
 
 class SearchPath(NamedTuple):
@@ -92,7 +124,7 @@ def installed_in(folders: Iterable[str]) -> dict[str, Distribution]:
     """Return the distributions in some folders by their normalised names; of two of a name that of the first folder."""
     found: dict[str, Distribution] = {}
     # The folders alone, not our finder, which adds what live plugins have.
-    for each in MetadataPathFinder.find_distributions(DistributionFinder.Context(path=list(folders))):
+    for each in map(ReadOnce, MetadataPathFinder.find_distributions(DistributionFinder.Context(path=list(folders)))):
         # An interrupted uninstall leaves a folder without METADATA; to ask it for its name is deprecated.
         # Of one with an empty METADATA, newer releases of the package importlib_metadata, where imported, answer None.
         if "Name" in (each.metadata or ()):
@@ -148,6 +180,23 @@ def _listed(state: _State) -> SearchPath:
                 # The first on the path counts, as for importlib.metadata.
                 metadata.setdefault(normalised(name.rpartition(".")[0].partition("-")[0]), f"{folder}/{name}")
     return SearchPath(metadata, frozenset(tops))
+
+
+class _Text(Distribution):
+    def __init__(self, metadata: str) -> None:
+        self._metadata = metadata
+
+    def read_text(self, filename: str) -> str | None:
+        return self._metadata if filename == "METADATA" else ""
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
+        raise NotImplementedError
+
+
+# By the text itself, which an installation may have replaced in its place.
+@lru_cache(1024)
+def _parsed(text: str) -> PackageMetadata:
+    return _Text(text).metadata
 
 
 # By the folder, which has the version in its name; METADATA is read once.
