@@ -103,10 +103,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STDERR] = os.dup(2)  # what is printed during a test is captured
 
 
-def pytest_collection_finish() -> None:
-    """Have what was imported by now left out of garbage collections: tests run hundreds, of a million objects each."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have no garbage collections while tests are found, and what was imported by then left out of later ones.
+
+    Tests run hundreds, of a million objects each; and of what is made until then, nothing is given up.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
