@@ -26,12 +26,14 @@ def test_a_new_project_passes_its_own_tests(shell: Shell, tmp_path: Path, kind: 
     made = shell("cuvis-ai", "plugins", "new", "leaf-index", "--kind", kind, "--build-backend", backend)
     assert made.exit_code == 0, made.output
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command += [f"--basetemp={tmp_path / 'temporary'}"]  # else it ends by removing those of earlier runs of any tests
     done = subprocess.run(command, cwd="leaf-index", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     listed = shell("cuvis-ai", "nodes", "list", "--plugins-path", "leaf-index/plugins.yaml")
     assert "leaf_index.nodes.LeafIndex" in listed.stdout
     # What is known of NumPy and of this package is kept for the other tests with mypy: it takes most of the time.
-    mypy = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path.parent / 'mypy'}", "src"]
+    kept = Path(__file__).parents[2] / ".mypy_cache" / "examples"
+    mypy = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={kept}", "src"]
     typed = subprocess.run(mypy, cwd="leaf-index", capture_output=True, text=True, check=False)
     assert typed.returncode == 0, typed.stdout
     build = [find_uv_bin(), "build", "-q", "--wheel", "--out-dir", "dist", "leaf-index"]
