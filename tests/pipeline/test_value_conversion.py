@@ -1,5 +1,6 @@
 import logging
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -287,6 +288,26 @@ def test_a_masked_array_that_masks_nothing_keeps_its_type(*, masked: bool, seen:
     """Only where there is a hole, it takes a type that has one."""
     values: Any = np.ma.masked_array(np.ones((1, 1, 1, 2), np.uint16), mask=[[[[masked, False]]]])
     assert _seen(Typed, values).dtype == seen
+
+
+def test_arrays_that_are_read_are_in_memory(tmp_path: Path) -> None:
+    """Nodes get arrays of NumPy of what other libraries read or compute when it is asked for."""
+    values = np.arange(4, dtype=np.int16).reshape(1, 2, 2, 1)
+    h5py, netcdf = pytest.importorskip("h5py"), pytest.importorskip("netCDF4")
+    zarr, xarray = pytest.importorskip("zarr"), pytest.importorskip("xarray")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = values
+        for given in (file["cube"], zarr.array(values), xarray.DataArray(values)):
+            for node in (Floating, Typed):
+                seen = _seen(node, given)
+                assert type(seen) is np.ndarray
+                assert seen.dtype == (np.int16 if node is Typed else np.float32)
+            assert_array_equal(_seen(Floating, given), values)
+    with netcdf.Dataset(tmp_path / "a.nc", "w") as file:
+        for name, size in zip("byxc", values.shape, strict=True):
+            file.createDimension(name, size)
+        file.createVariable("cube", "i2", tuple("byxc"), fill_value=2)[...] = values
+        assert_array_equal(_seen(Floating, file["cube"]).ravel(), [0, 1, np.nan, 3])
 
 
 def test_no_node_sees_a_masked_array() -> None:

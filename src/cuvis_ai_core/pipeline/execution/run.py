@@ -9,7 +9,7 @@ from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.execution.run_results import Results
 from cuvis_ai_core.pipeline.execution.step import convert_to_fit, run_step
 from cuvis_ai_core.pipeline.execution.step_threads import run_in_lanes
-from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, without_mask
+from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, in_memory, without_mask
 
 
 def run_plan(plan: Plan, batch: Mapping[BatchKey, Value], context: object = None) -> dict[Address, Value]:
@@ -54,6 +54,8 @@ def prepare(plan: Plan, batch: Mapping[BatchKey, Value], context: object) -> lis
     for key, slot in plan.entries:
         values[slot] = without_mask(batch[key])
     for check in plan.entry_checks:
+        if check.port.port.holds_array:
+            values[check.slot] = in_memory(values[check.slot])
         if not check.fits(values[check.slot]):
             values[check.slot] = convert_to_fit(check, as_taken(check.port, values[check.slot], batch))
     return values

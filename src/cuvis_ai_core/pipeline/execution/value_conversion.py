@@ -34,6 +34,24 @@ _ROWS: Final = 2
 _INTEGERS: Final = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"})
 
 
+_STORED: Final = ("dtype", "shape", "__array__", "__getitem__")
+
+
+def in_memory(value: Any) -> Any:
+    """Return an array of NumPy of what is read or computed when it is asked for: of xarray, dask, h5py, zarr, netCDF4.
+
+    They have functions of their own, none of which follows the array API standard: nodes would fail in the middle, or
+    compute something else.
+    """
+    # What is in memory, of any library, has `__dlpack__`; a number has no axes.
+    if hasattr(value, "__dlpack__") or not all(hasattr(value, name) for name in _STORED) or not value.shape:
+        return value
+    import numpy as np
+
+    read = value[...]
+    return without_mask(read) if type(read).__name__ == "MaskedArray" else np.asarray(read)
+
+
 def without_mask(value: Any) -> Any:
     """Return a masked array as a plain one, with NaN: nodes would see the values under the mask."""
     if type(value).__name__ != "MaskedArray":
