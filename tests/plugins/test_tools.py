@@ -93,6 +93,26 @@ def filters(registry: NodeRegistry, folder: Path) -> Any:
     return registry.get("Echo").filters  # type: ignore[attr-defined]
 
 
+def test_a_warning_about_an_import_names_the_line_that_imports(
+    registry: NodeRegistry, folder: Path, write_files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `pkg_resources` and modules that were moved warn; of the plugin's own modules and of the host's."""
+    write_files(folder, {"host/moved_for_all.py": "import warnings\nwarnings.warn('for all', stacklevel=2)\n"})
+    monkeypatch.syspath_prepend(folder / "host")
+    package = folder / "src/tools_plugin"
+    (package / "moved.py").write_text("import warnings\nwarnings.warn('moved', stacklevel=2)\n")
+    with (package / "tools.py").open("a") as file:
+        file.write("import tools_plugin.moved\nimport moved_for_all\n")
+    with pytest.warns(UserWarning, match="moved|for all") as heard:
+        registry.load_plugin("tools", {"path": str(folder), "provides": ["tools_plugin.nodes.Echo"]})
+    end = len(TOOLS.splitlines())
+    places = [(str(each.message), each.filename, each.lineno) for each in heard]
+    assert places == [
+        ("moved", str(package / "tools.py"), end + 1),
+        ("for all", str(package / "tools.py"), end + 2),
+    ]
+
+
 @pytest.mark.parametrize("options", [("ignore", "", Warning, "tools_plugin"), ("ignore", "", UserWarning, r"tools_.*")])
 def test_a_plugin_silences_warnings_by_public_names(filters: Any, options: tuple[Any, ...]) -> None:
     """A filter for a module means the one that its code knows by that name, and no other."""

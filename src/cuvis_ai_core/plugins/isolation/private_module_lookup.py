@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
-from cuvis_ai_core.plugins.isolation.loaders import PackageLoader, scoped_spec
+from cuvis_ai_core.plugins.isolation.importlib_bootstrap_loaders import PackageLoader, scoped_spec
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, first_name
 from cuvis_ai_core.plugins.isolation.scope import Scope, living_scopes, scope_named
 from cuvis_ai_core.plugins.sys_modules_owners import everybodys_module

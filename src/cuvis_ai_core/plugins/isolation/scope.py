@@ -28,8 +28,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cuvis_ai_core.plugins.dependencies.search_path import added_below
-from cuvis_ai_core.plugins.isolation.import_statement import import_leaf, is_initializing, scoped_import
-from cuvis_ai_core.plugins.isolation.loaders import PackageLoader
+from cuvis_ai_core.plugins.isolation.importlib_bootstrap_loaders import PackageLoader
+from cuvis_ai_core.plugins.isolation.importlib_bootstrap_statement import import_leaf, is_initializing, scoped_import
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules, forget_package
 from cuvis_ai_core.plugins.sys_modules_owners import claim, give_up, is_owned

@@ -1,4 +1,8 @@
-"""What `import` means in a plugin's code: its own modules by their private names, everything else as anywhere."""
+"""What `import` means in a plugin's code: its own modules by their private names, everything else as anywhere.
+
+Python's `warnings` looks past frames of files with `importlib` and `_bootstrap` in their names, so that a module that
+warns about its import (`stacklevel=2`) names the line that imports it: that of a plugin, not one of these.
+"""
 
 import builtins
 import sys

@@ -1,4 +1,7 @@
-"""The standard loaders, with one thing more: a module gets the builtins of its scope before it runs."""
+"""The standard loaders, with one thing more: a module gets the builtins of its scope before it runs.
+
+For its name see `importlib_bootstrap_statement`.
+"""
 
 import os
 import time
