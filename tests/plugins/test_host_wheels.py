@@ -164,7 +164,12 @@ def test_an_environment_is_one_for_each_python_host_and_set_of_pins(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("direct", "editable"),
-    [(None, False), ({}, False), ({"dir_info": {}}, False), ({"dir_info": {"editable": True}}, True)],
+    [
+        (None, False),
+        ({}, False),
+        ({"dir_info": {}}, False),
+        ({"url": "file:///x", "dir_info": {"editable": True}}, True),
+    ],
 )
 def test_a_folder_that_is_edited_is_named(
     host: Path, monkeypatch: pytest.MonkeyPatch, direct: dict[str, Any] | None, *, editable: bool

@@ -12,8 +12,9 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
 
@@ -75,11 +76,14 @@ def _folders_of_user() -> Iterator[str]:
 def _editable_folders() -> Iterator[str]:
     """Yield the folders of projects that are installed as they lie there."""
     for folder in _site_folders():
-        for distribution in distributions(path=[folder]):
-            try:
-                # What `pip install -e` leaves (PEP 610).
-                origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-                if origin.get("dir_info", {}).get("editable"):
-                    yield os.path.realpath(unquote(urlsplit(origin["url"]).path))
-            except (ValueError, KeyError, AttributeError):
-                continue
+        yield from map(os.path.realpath, filter(None, map(project_of, distributions(path=[folder]))))
+
+
+def project_of(installed: Distribution) -> str | None:
+    """Return the folder of a project that is installed as it lies there; None where it was copied."""
+    with suppress(ValueError, KeyError, AttributeError):
+        # What `pip install -e` leaves (PEP 610).
+        origin = json.loads(installed.read_text("direct_url.json") or "{}")
+        if origin.get("dir_info", {}).get("editable"):
+            return unquote(urlsplit(origin["url"]).path)
+    return None

@@ -8,7 +8,6 @@ import base64
 import filecmp
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core._folder_removal import remove_tree
+from cuvis_ai_core.plugins.allowed_imports import project_of
 from cuvis_ai_core.plugins.cache.entries_in_use import changed
 from cuvis_ai_core.plugins.cache.store import Store, listed, long_hash
 from cuvis_ai_core.plugins.dependencies.requirements import needed_name
@@ -119,10 +119,7 @@ def fingerprint() -> str:
 
 def edited_folder() -> str:
     """Return the folder of this package if it is installed so that it can be edited (PEP 610); else nothing."""
-    told = distribution("cuvis-ai-core").read_text("direct_url.json")
-    if told is None or not json.loads(told).get("dir_info", {}).get("editable"):
-        return ""
-    return str(_folder("cuvis_ai_core"))
+    return str(_folder("cuvis_ai_core")) if project_of(distribution("cuvis-ai-core")) else ""
 
 
 def _same(wheel: Path, other: Path) -> bool:

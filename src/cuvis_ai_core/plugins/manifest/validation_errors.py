@@ -117,7 +117,7 @@ def broken(
         hint=_hint(first.keys),
         path=path,
         line=first.line,
-        key=_dotted(first.keys[begin:]) or None,
+        key=dotted(first.keys[begin:]) or None,
         plugin=str(first.keys[1]) if len(first.keys) > 1 else None,
     )
 
@@ -150,10 +150,11 @@ def _place(loc: Keys, fields: Fields) -> tuple[Keys, Sequence[str]]:
 
 def _text(problem: _Problem, keys: Keys, path: Path | None) -> str:
     where = f"{path}:{problem.line}: " if path else ""
-    return f"{where}{_dotted(keys)}: {problem.text}" if keys else f"{where}{problem.text}"
+    return f"{where}{dotted(keys)}: {problem.text}" if keys else f"{where}{problem.text}"
 
 
-def _dotted(keys: Keys) -> str:
+def dotted(keys: Keys) -> str:
+    """Return where something stands, as `plugins.echo.provides[1]`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{_shown_key(key)}" for key in keys)[1:]
 
 

@@ -4,13 +4,13 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core._nearest import advice, nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError, PolicyError
 from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
-from cuvis_ai_core.plugins.manifest.validation_errors import unknown_key
+from cuvis_ai_core.plugins.manifest.validation_errors import Keys, dotted, unknown_key
 from cuvis_ai_core.plugins.policy.policy_schema import MODELS, RULE_KEYS, PolicyFile, Require
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ A policy looks like this:
 
 _SHOWN: Final = 20
 
-_Keys: TypeAlias = tuple[str | int, ...]
 _MEANT: Final = {"url": "repo", "folder": "path", "signer": "signed_by", "package": "distribution", "deny": "allow"}
 
 
@@ -40,10 +39,10 @@ def broken(errors: Sequence["ErrorDetails"], path: Path, document: "YamlDocument
     return wrong(path, document, found)
 
 
-def wrong(path: Path, document: "YamlDocument", found: Iterable[tuple[_Keys, str]]) -> PolicyError:
+def wrong(path: Path, document: "YamlDocument", found: Iterable[tuple[Keys, str]]) -> PolicyError:
     """Return the error for what is wrong in some places of a policy."""
     placed = sorted(((document.nearest_line(*keys) or 1, keys, text) for keys, text in found), key=lambda each: each[0])
-    texts = [f"{path}:{line}: {_dotted(keys)}{text}" for line, keys, text in placed[:_SHOWN]]
+    texts = [f"{path}:{line}: {f'{dotted(keys)}: ' if keys else ''}{text}" for line, keys, text in placed[:_SHOWN]]
     if rest := len(placed) - len(texts):
         texts.append(f"... and {rest} more")
     return PolicyError(redact("\n".join(texts)), hint=f"{FORM}\nNo plugin is loaded until it is right.", path=path)
@@ -59,17 +58,10 @@ def unreadable(path: Path, why: str) -> PolicyError:
     )
 
 
-def _keys(loc: _Keys) -> _Keys:
+def _keys(loc: Keys) -> Keys:
     """Return the keys as they stand in the file, without pydantic's own."""
     keys = tuple(key for key in loc if key != "[key]")
     return keys[:2] + keys[3:] if keys[:1] == ("allow",) and keys[2:] and keys[2] in MODELS else keys
-
-
-def _dotted(keys: _Keys) -> str:
-    text = "".join(
-        f"[{key}]" if isinstance(key, int) else f".{key if key.isprintable() else show(key)}" for key in keys
-    )
-    return f"{text[1:]}: " if text else ""
 
 
 def _text(error: "ErrorDetails") -> str:
@@ -80,7 +72,7 @@ def _text(error: "ErrorDetails") -> str:
     return say(error) if say else _OTHERS.get(error["type"], error["msg"]).format(kind_of(error["input"]))
 
 
-def _known(loc: _Keys) -> Collection[str]:
+def _known(loc: Keys) -> Collection[str]:
     match loc:
         case ("allow", _, kind, *_) if kind in MODELS:
             return MODELS[str(kind)].model_fields

@@ -1,12 +1,9 @@
 """What is checked: a folder, a tag of a repository, or a plugin that is installed or declared."""
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -170,6 +167,7 @@ def _declared(name: str, manifest: Path) -> Subject:
 def _installed(name: str) -> Subject:
     """Return the project of a plugin that is pip-installed as it lies there (`pip install -e`)."""
     from cuvis_ai_core._nearest import did_you_mean
+    from cuvis_ai_core.plugins.allowed_imports import project_of
     from cuvis_ai_core.plugins.dependencies.search_path import search_path
     from cuvis_ai_core.plugins.hooks.discovery import discover
 
@@ -183,19 +181,12 @@ def _installed(name: str) -> Subject:
             "Give the folder of a project, URL@TAG, or the name of a pip-installed plugin. A plugin that a manifest "
             "names is checked by cuvis-ai plugins check NAME --plugins-path MANIFEST"
         )
-    with suppress(ValueError, KeyError, AttributeError):
-        origin = json.loads(found.read_text("direct_url.json") or "{}")
-        # What `pip install -e` leaves (PEP 610).
-        if origin.get("dir_info", {}).get("editable"):
-            return Subject(Path(unquote(urlsplit(origin["url"]).path)))
-    return _copied(found, distribution)
-
-
-def _copied(found: Any, name: str) -> Subject:
+    if project := project_of(found):
+        return Subject(Path(project))
     raise LocalPathError(
-        f"'{name}' {found.version} is installed as a copy, of which the project is not here.",
+        f"'{distribution}' {found.version} is installed as a copy, of which the project is not here.",
         hint="Check the project that it was built from: its folder, or URL@TAG.",
-        location=name,
+        location=distribution,
     )
 
 
