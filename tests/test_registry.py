@@ -62,13 +62,15 @@ def test_an_explicit_instance_wins() -> None:
 
 
 def test_a_decorated_class_is_a_built_in_node() -> None:
-    """A second class of that name is an error; the same class again is none."""
+    """A class of that name from elsewhere is an error; the same class again, or written anew, is none."""
     assert NodeRegistry.register(Mine) is Mine
     NodeRegistry.register(Mine)
     assert NodeRegistry.get("Mine") is Mine
     assert "Mine" not in NodeRegistry(discover=False).plugin_registry
     with pytest.raises(DuplicateNodeError, match="'Mine' is registered already"):
-        NodeRegistry.register(type("Mine", (Mine,), {}))
+        NodeRegistry.register(type("Mine", (Mine,), {"__module__": "elsewhere"}))
+    anew = NodeRegistry.register(type("Mine", (Mine,), {"__module__": Mine.__module__}))
+    assert NodeRegistry.get("Mine") is anew is not Mine
     with pytest.raises(InvalidNodeError, match="is no node class"):
         NodeRegistry.register(int)
 

@@ -1,5 +1,6 @@
 """What every command has: help, version, silence, a log; and an output that nobody else prints to."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+
+from cuvis_ai_core.cli.main import main as cuvis_ai
 
 Shell = Callable[..., Result]
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -163,3 +166,22 @@ def test_an_interrupt_that_is_ignored_stays_ignored(loud: Callable[[str], list[s
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.returncode, "Interrupted" in found.stderr) == (0, False), found.stderr
     assert Path("results/run.json").is_file()
+
+
+class Cell(io.StringIO):
+    """The output of a notebook's cell, as ipykernel has it: its handle is that of the kernel's terminal."""
+
+    def fileno(self) -> int:
+        """Return the terminal's."""
+        return 1
+
+
+def test_results_of_a_command_in_a_notebook_are_in_its_cell(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And not in the terminal in which the kernel was started."""
+    monkeypatch.setattr(sys, "stdout", cell := Cell())
+    cuvis_ai.main(["nodes", "list"], standalone_mode=False)
+    monkeypatch.undo()
+    assert "RXDetector" in cell.getvalue()
+    assert not capfd.readouterr().out

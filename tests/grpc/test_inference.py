@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuvis_ai_core.errors import ServiceError
+from cuvis_ai_core.grpc import Client
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.messages.zero_copy_inference import read_inference, write_inference
@@ -318,6 +319,16 @@ def test_outputs_that_are_too_large_for_a_message_are_refused(
         error = refused("RESOURCE_EXHAUSTED", stub.Inference, session_id=session, inputs=inputs)
         assert "in output_specs" in error.details()
         assert stub.Inference(session_id=session, inputs=inputs, output_specs=["second.cube"]).outputs
+
+
+def test_a_cube_in_shared_memory_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """With both sizes, and what to do."""
+    cube = np.zeros((1, 100, 100, 100), np.float32)
+    settings = Settings(port=0, max_message=1_000_000, working_directory=tmp_path)
+    with Server(settings) as server, Client(server.address) as client:
+        client.load_pipeline({"nodes": [{"name": "rx", "class_name": "RXDetector"}]})
+        with pytest.raises(ServiceError, match=r"'cube' has 4000000 bytes.* 1000000\.\n.*--max-message 4000000"):
+            client.run(cube)
 
 
 def test_the_graph_is_drawn_as_asked_for_or_refused(

@@ -25,10 +25,11 @@ class BuiltinNodes:
         """Register a class as a built-in node (a decorator).
 
         A class of a declared plugin is returned as it is: what is built in is there for every registry, and such a
-        class only where its plugin is loaded. The plugin's `provides`, or its hooks, contribute it.
+        class only where its plugin is loaded. The plugin's `provides`, or its hooks, contribute it. A class that is
+        written anew, as when a notebook's cell runs again or a module is reloaded, takes the place of the one before.
 
         Raises:
-            DuplicateNodeError: There is another built-in node of that name.
+            DuplicateNodeError: There is another built-in node of that name, of another path.
             InvalidNodeError: The class is no node.
         """
         if not is_node_class(node_class):
@@ -38,7 +39,7 @@ class BuiltinNodes:
         name, path = node_class.__name__, class_path(node_class)
         known = cls._builtin_registry.get(name)
         # Its path stands there, as text, until somebody asks for the class.
-        if known not in (None, node_class, path):
+        if known is not None and (known if isinstance(known, str) else class_path(known)) != path:
             raise DuplicateNodeError(
                 f"A built-in node '{name}' is registered already: {known!r}; {path} cannot take its name.",
                 hint="Rename the class, or contribute it by a plugin.",

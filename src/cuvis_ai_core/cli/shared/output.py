@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -95,12 +96,15 @@ def _own_handle(stdout: TextIO | None) -> Iterator[TextIO]:
         with Path(os.devnull).open("w", encoding="utf-8") as nothing:
             yield nothing
         return
+    if not isinstance(stdout, TextIOWrapper):  # a notebook's: its handle leads to where the kernel was started
+        yield stdout
+        return
     try:
         handle = stdout.fileno()
         # What is in its buffer would go where the handle leads next.
         stdout.flush()
         kept = os.dup(handle)
-    except (OSError, ValueError, AttributeError):  # no stream of the system: a test's, a notebook's
+    except (OSError, ValueError):  # no stream of the system: a test's
         yield stdout
         return
     stream = open(kept, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False)  # noqa: SIM115

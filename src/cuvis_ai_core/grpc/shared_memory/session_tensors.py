@@ -58,8 +58,13 @@ def read_tensor(call: "Call", name: str, tensor: RawTensor) -> NDArray[Any]:
     # By a client's word the server would hand one session's outputs to another.
     if block.lstrip("/").startswith(SERVER):
         raise ServiceError(f"The block '{block}' is the server's.", code="PERMISSION_DENIED")
-    if size > call.service.settings.max_message:
-        raise ServiceError(f"The block '{block}' is larger than a message may be.", code="RESOURCE_EXHAUSTED")
+    most = call.service.settings.max_message
+    if size > most:
+        raise ServiceError(
+            f"'{name}' has {size} bytes, and a message of this server may have {most}.",
+            hint=f"Send less, or start the server with --max-message {size}.",
+            code="RESOURCE_EXHAUSTED",
+        )
     own = sharing_of(call)
     read = (
         own.maps.read(block, offset, size, call.session.id)
