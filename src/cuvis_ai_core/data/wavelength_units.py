@@ -16,8 +16,8 @@ Numbers: TypeAlias = NDArray[np.float64]
 Conversion: TypeAlias = Callable[[Numbers], Numbers]
 
 _LENGTHS: Final = {
-    1.0: ("nm", "nanometer", "nanometre"),
-    1e3: ("um", "\u03bcm", "micrometer", "micrometre", "micron", "micro", "\u03bc"),
+    1.0: ("nm", "nanometer", "nanometre", "1e-9 m", "1e-09 m", "1 e-9 m", "10^-9 m"),
+    1e3: ("um", "\u03bcm", "micrometer", "micrometre", "micron", "micro", "\u03bc", "1e-6 m", "1e-06 m", "10^-6 m"),
     1e6: ("mm", "millimeter", "millimetre"),
     1e7: ("cm", "centimeter", "centimetre"),
     1e9: ("m", "meter", "metre"),
@@ -28,11 +28,17 @@ _LENGTHS: Final = {
 _LIGHT: Final = 299_792_458.0
 """Speed of light in nm GHz, which is m/s."""
 
+_PHOTON: Final = 1239.841984
+"""Wavelength in nm of light of 1 eV: Planck's constant, the speed of light, the charge of an electron."""
+
 _INVERSE: Final = {
-    1e7: ("wavenumber", "cm-1", "cm^-1", "1/cm"),
+    1e7: ("wavenumber", "cm-1", "cm^-1", "cm**-1", "1/cm", "/cm", "cm\u207b\u00b9", "kayser"),
+    1e9: ("m-1", "m^-1", "1/m"),
     _LIGHT * 1e3: ("mhz", "megahertz"),
     _LIGHT: ("ghz", "gigahertz"),
     _LIGHT / 1e3: ("thz", "terahertz"),
+    _LIGHT * 1e9: ("hz", "hertz"),
+    _PHOTON: ("ev", "electronvolt"),
 }
 """What is divided by a wavenumber or a frequency to give nm."""
 

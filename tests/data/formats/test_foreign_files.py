@@ -204,7 +204,7 @@ def test_interleave_in_hdf5(tmp_path: Path, interleave: str, axes: tuple[int, ..
         ((0, 1, 2), (True, True, False), "even", "µm", 400 + 100 * np.arange(5)),
         ((2, 0, 1), (True, False, False), "even", "nm", [0.4, 0.5, 0.6, 0.7, 0.8]),
         ((0, 1, 2), (True, True, False), "uneven", "nm", NM),
-        ((0, 1, 2), (True, True, False), "even", "eV", None),
+        ((0, 1, 2), (True, True, False), "even", "keV", None),
         ((0, 1, 2), (True, True, False), "even", "_None_", None),
         ((0, 1, 2), (False, False, False), "uneven", "nm", None),
     ],

@@ -1,5 +1,6 @@
 """HDF5 files as instruments' processors and people write them."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,24 @@ def test_filters_that_are_missing_are_named(tmp_path: Path, packed: str, monkeyp
         read_cube(f"{path}::cube", READERS)
     assert "pip install hdf5plugin" in str(error.value.hint)
     assert sys.modules["hdf5plugin"].__file__ == str(tmp_path / "hdf5plugin.py")
+
+
+def test_a_file_that_is_written_is_not_called_damaged(tmp_path: Path) -> None:
+    """Another program holds a lock on it, or has left the mark of one that writes."""
+    fcntl = pytest.importorskip("fcntl")
+    path = _file(tmp_path / "a.h5", cube=DATA)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CubeError, match=r"a\.h5' is open for writing in another program") as error:
+            read_cube(path, READERS)
+    assert f"h5clear -s {path}" in str(error.value.hint)
+    with h5py.File(path, "w", libver="latest") as file:
+        file["cube"] = DATA
+        file.swmr_mode = True
+        shutil.copy(path, tmp_path / "b.h5")
+    with pytest.raises(CubeError, match=r"b\.h5' is open for writing in another program"):
+        read_cube(tmp_path / "b.h5", READERS)
+    np.testing.assert_array_equal(read_cube(path, READERS).data, DATA)
 
 
 def test_hdf4(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from typing import Final
 
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
-from cuvis_ai_core.data.formats.hdf5_datasets import KIND, attributes, datasets
+from cuvis_ai_core.data.formats.hdf5_datasets import attributes, datasets, open_file
 from cuvis_ai_core.data.formats.hdf5_filters import unpacked
-from cuvis_ai_core.data.formats.optional_libraries import library, readable
+from cuvis_ai_core.data.formats.optional_libraries import library
 from cuvis_ai_core.data.formats.prisma import is_prisma, read_prisma
 from cuvis_ai_core.errors import CubeError
 
@@ -38,7 +38,7 @@ def read_hdf5(path: Path, array: str | None = None) -> Cube:
                 hint="Convert it, for example with h4toh5 or gdal_translate.",
                 path=path,
             )
-    with readable(path, KIND), h5py.File(path, "r") as file:
+    with open_file(path) as file:
         if is_prisma(path, file, array):
             return read_prisma(path, file, array)
         variables = {variable.name: variable for variable in datasets(path, file)}

@@ -15,8 +15,12 @@ from cuvis_ai_core.data.formats.hyperspy_axes import axes_beside
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.data.formats.variable_choice import Variable
+from cuvis_ai_core.errors import CubeError
 
 KIND: Final = "an HDF5 file"
+
+_MARKED: Final = "already open for write"
+"""Words of HDF5."""
 
 _MOST: Final = 10_000
 """So many datasets are looked at in a file."""
@@ -36,6 +40,31 @@ _EMPTY: Final = "MATLAB_empty"
 """Says of an array that the file has its sizes where others have their values."""
 
 
+@contextmanager
+def open_file(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        CubeError: It is damaged, or somebody writes into it.
+        MissingExtraError: The package `h5py` is not installed.
+    """
+    h5py = library("h5py", "hdf5", path)
+    with readable(path, KIND):
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            # The first where files are locked, the other where a mark is left in the file itself.
+            if not isinstance(error, BlockingIOError) and _MARKED not in str(error):
+                raise
+            raise CubeError(
+                f"The cube '{path}' is open for writing in another program, or was when that program ended: {error}",
+                hint=f"Close it there. If no program has it open, take its mark away: h5clear -s {path}",
+                path=path,
+            ) from error
+        with file:
+            yield file
+
+
 def reopened(path: Path, name: str) -> Opening:
     """Return what opens a dataset of a file."""
     proven = False
@@ -43,8 +72,7 @@ def reopened(path: Path, name: str) -> Opening:
     @contextmanager
     def opened() -> Iterator[Any]:
         nonlocal proven
-        h5py = library("h5py", "hdf5", path)
-        with readable(path, KIND), h5py.File(path, "r") as file:
+        with open_file(path) as file:
             item = inside(path, file, name)
             # Once for each cube: links are looked up by opening other files, and a tile is read some thousand times.
             if not proven:
