@@ -151,6 +151,56 @@ def test_states_are_what_the_marker_and_the_sizes_say(folder: Path, said: dict[s
     assert PublicDatasets.read_marker(folder) == marker(folder)
 
 
+def test_how_much_is_there(folder: Path) -> None:
+    """Of the files of the data set where it was fetched to the end, else of all that lies there."""
+
+    def found() -> tuple[str, int | None, bool | None]:
+        status = PublicDatasets.status("lentils", folder.parent)
+        assert status.to_json_dict()["files_ok"] == status.files_ok
+        return status.state, status.bytes_on_disk, status.files_ok
+
+    assert found() == ("absent", None, None)
+    size = sum(map(len, FILES.values()))
+    for said, state, ok in (({}, "present", True), ({"revision": EARLIER}, "outdated", True)):
+        write(folder, **said)
+        (folder / "own.txt").write_bytes(b"mine")
+        assert found() == (state, size, ok)
+    for said, state in (({"state": "downloading"}, "incomplete"), ({"repo_id": "other/data"}, "foreign")):
+        write(folder, **said)
+        total = size + 4 + (folder / ".cuvis-dataset.json").stat().st_size
+        assert found() == (state, total, None)
+    write(folder)
+    (folder / "README.md").unlink()
+    assert found() == ("damaged", size - 7, False)
+    write(folder, {}, revision=EARLIER, files=[{"path": "README.md", "size_bytes": 7}])
+    assert found() == ("outdated", 0, False)
+
+
+def test_of_many_files_in_the_way_some_are_named(hub: Hub, folder: Path) -> None:
+    """And the number of the others."""
+    names = [f"{number}.txt" for number in range(5)]
+    hub.files |= {f"{HOME}/{name}": b"hub" for name in names}
+    for count, words in ((3, "2.txt. Nothing was changed"), (5, "2.txt, and 2 more. Nothing was changed")):
+        write(folder, dict.fromkeys(names[:count], b"mine"), repo_id="other/data")
+        with pytest.raises(DatasetError) as error:
+            PublicDatasets.download("lentils", folder.parent, adopt=True)
+        assert words in str(error.value)
+
+
+def test_stale_files_that_cannot_be_removed_are_still_told(hub: Hub, folder: Path) -> None:
+    """In the answer, and in the marker for the next time."""
+    write(folder, FILES | {"old/a.txt": b"old", "old/b.txt": b"old"}, revision=EARLIER)
+    (folder / "old" / "a.txt").unlink()
+    (folder / "old" / "a.txt").mkdir()
+    done = PublicDatasets.download("lentils", folder.parent, prune_stale=True)
+    assert done.stale_files == ("old/a.txt",)
+    assert (marker(folder)["stale_files"], marker(folder)["file_count"]) == (["old/a.txt"], 3)
+    assert not (folder / "old" / "b.txt").exists()
+    (folder / "old" / "a.txt").rmdir()
+    assert PublicDatasets.download("lentils", folder.parent, prune_stale=True).stale_files == ()
+    assert state(folder) == "present"
+
+
 def test_what_has_no_marker_is_somebody_elses(folder: Path) -> None:
     """But an empty folder; a marker that cannot be read, or names no repository, is nobody's."""
     folder.mkdir(parents=True)

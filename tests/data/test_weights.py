@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import filelock
@@ -26,6 +27,7 @@ from cuvis_ai_core.data.downloads import fetched_weights, weights_export_and_imp
 from cuvis_ai_core.data.downloads.folder_lock import working_in
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.weight_entries import entry_of
+from cuvis_ai_core.data.downloads.weights_status import staging_of
 from cuvis_ai_core.data.model_weights import (
     ModelDownloadError,
     ModelRegistryConflict,
@@ -486,6 +488,167 @@ def test_nobody_looks_how_far_it_is_for_people_who_are_not_told(
         ModelWeights.download("small", cache, force=True, progress=told)
         assert begun
         begun.clear()
+
+
+def test_what_has_come_of_a_file_is_told_meanwhile(cache: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much, of how much, and the share; never more than all of it."""
+    rows: list[tuple[object, ...]] = []
+    heard = Event()
+
+    class Heard(ProgressEmitter):
+        def progress(self, *row: object) -> None:
+            rows.append(row)
+            heard.set()
+
+    def slow(repo_id: str, path: str, *, local_dir: str, **_: object) -> None:
+        part = Path(local_dir, ".cache", f"x.{digest(FILES[path])}.incomplete")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"x" * (350 if path == "small.pt" else 5))
+        heard.clear()
+        assert heard.wait(30)
+        place = Path(local_dir, path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(FILES[path])
+
+    monkeypatch.setattr(fetched_weights, "_BETWEEN", 0.01)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", slow)
+    ModelWeights.download("small", cache, progress=Heard())
+    assert set(rows) == {("small", 5, 2, 100.0), ("small", 350, 700, 50.0)}
+    assert not [each for each in enumerate_threads() if "tell" in each.name]
+    assert files(cache) == [MAIN, *HERE]
+
+
+@pytest.mark.parametrize(
+    ("parts", "came"),
+    [
+        ({}, None),
+        ({"a/x.SHA.incomplete": 5}, 5),
+        ({"a/SHA.incomplete": 5, "b/c/y.SHA.z.incomplete": 9}, 9),
+        ({"SHA": 5, "other.incomplete": 7, "SHA.part": 3}, None),
+    ],
+)
+@pytest.mark.parametrize("where", ["staging", "blobs"])
+def test_what_came_in_part_is_known(cache: Path, parts: dict[str, int], came: int | None, where: str) -> None:
+    """Of this program, or of the library; the largest part counts, and none once the file is there."""
+    weight = ModelWeights.get("tall")
+    folder = staging_of(weight, cache) if where == "staging" else cache / "models--lab--Belt" / "blobs"
+    for name, size in parts.items():
+        path = folder / name.replace("SHA", weight.entry.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    found = ModelWeights.status("tall", cache)
+    assert (found.partial_bytes, found.state) == (came, "absent" if came is None else "partial")
+    put(cache, "tall.pt")
+    assert ModelWeights.status("tall", cache).partial_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "size_ok", "sha256_ok", "aux_ok", "state"),
+    [
+        ("", True, True, True, "present"),
+        ("small.pt", False, None, True, "damaged"),
+        ("cfg/c.json", True, None, False, "damaged"),
+        ("content", True, False, True, "damaged"),
+        ("content of cfg/c.json", True, False, True, "damaged"),
+    ],
+)
+def test_what_is_known_of_weights_that_are_there(
+    cache: Path, damage: str, state: str, *, size_ok: bool, sha256_ok: bool | None, aux_ok: bool
+) -> None:
+    """Sizes first: a file of another size is another one, whatever its hash, and is not read for it."""
+    put(cache, "small.pt", "cfg/c.json")
+    folder = ModelWeights.status("small", cache).path.parent
+    if damage in FILES:
+        (folder / damage).write_bytes(b"short one")
+    elif damage:
+        name = damage.partition(" of ")[2] or "small.pt"
+        (folder / name).write_bytes(b"x" * len(FILES[name]))
+    found = ModelWeights.status("small", cache, verify=True)
+    assert (found.size_ok, found.sha256_ok, found.aux_ok, found.state) == (size_ok, sha256_ok, aux_ok, state)
+    assert ModelWeights.status("small", cache).sha256_ok is None
+    assert ModelWeights.status("tall", cache, verify=True).aux_ok is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"HF_HUB_CACHE": "/a", "HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c"}, "/a"),
+        ({"HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c", "XDG_CACHE_HOME": "/d"}, "/b"),
+        ({"HF_HOME": "/c", "XDG_CACHE_HOME": "/d"}, "/c/hub"),
+        ({"XDG_CACHE_HOME": "/d"}, "/d/huggingface/hub"),
+        ({"HF_HUB_CACHE": "", "HF_HOME": "~/c"}, "/home/me/c/hub"),
+        ({}, "/home/me/.cache/huggingface/hub"),
+    ],
+)
+def test_the_folder_that_programs_share(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    """By the variables of the hub's library, in its order."""
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ModelWeights.default_cache_dir() == Path(folder)
+    assert ModelWeights.resolve_cache_dir(None) == Path(folder)
+    assert ModelWeights.resolve_cache_dir("~/x") == Path("/home/me/x")
+
+
+def test_what_was_staged_goes_with_weights_that_are_removed(cache: Path) -> None:
+    """And counts; the file of others that are not there, or are of another revision, keeps nothing."""
+    ModelWeights.reset()
+    other = entry("other", filename="tall.pt", revision="f" * 40)
+    ModelWeights.register("belt", [entry(aux_files=AUX), entry("tall", aux_files=AUX), other])
+    put(cache, "small.pt", "cfg/c.json")
+    staged = staging_of(ModelWeights.get("small"), cache) / "part"
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(bytes(9))
+    assert ModelWeights.remove("small", cache) == len(CONTENT) + 2 + 9
+    assert files(cache) == []
+    assert not (cache / "models--lab--Belt").exists()
+
+
+def test_of_two_manifests_of_one_plugin_both_are_named(tmp_path: Path) -> None:
+    """A manifest without weights is no second one, and one without a name is called as its file."""
+    (tmp_path / "a.yaml").write_text(f"name: belt\nweights: [{json.dumps(entry('new'))}]\n")
+    (tmp_path / "b.yaml").write_text("name: belt\n")
+    (tmp_path / "c.yaml").write_text("[1]")
+    (tmp_path / "lab.yaml").write_text(f"weights: [{json.dumps(entry('odd'))}]\n")
+    assert ModelWeights.load_manifests([tmp_path]) == 2
+    assert [ModelWeights.get(name).plugin for name in ("new", "odd")] == ["belt", "lab"]
+    assert ModelWeights.load_manifests([tmp_path]) == 0
+    (tmp_path / "d.yaml").write_text(f"name: belt\nweights: [{json.dumps(entry('newer'))}]\n")
+    with pytest.raises(ModelRegistryConflict, match=r"d\.yaml: there are two manifests of .*'belt', also .*b\.yaml"):
+        ModelWeights.load_manifests([tmp_path])
+    assert "newer" not in ModelWeights.names()
+    for text, key in (("name: 3\nweights: []", "name"), ("name: ''\nweights: []", "name"), ("weights: 3", "weights")):
+        (tmp_path / "d.yaml").write_text(text)
+        with pytest.raises(ManifestError, match=rf"d\.yaml: '{key}' is a") as error:
+            ModelWeights.load_manifests([tmp_path])
+        assert error.value.key == key
+    (tmp_path / "d.yaml").write_text("a: [")
+    with pytest.raises(ManifestError, match=r"d\.yaml: it cannot be read"):
+        ModelWeights.load_manifests([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("manifest_first", "revision", "mismatch"), [(True, "f" * 40, True), (False, "f" * 40, True), (True, COMMIT, False)]
+)
+def test_a_plugin_goes_before_its_manifest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, manifest_first: bool, revision: str, mismatch: bool
+) -> None:
+    """Whichever comes first; that they mean two revisions is kept, and said once."""
+    ModelWeights.reset()
+    (tmp_path / "belt.yaml").write_text(f"name: belt\nweights: [{json.dumps(entry(revision=revision))}]\n")
+    steps: list[Callable[[], object]] = [
+        lambda: ModelWeights.load_manifests([tmp_path]),
+        lambda: ModelWeights.register("belt", [entry()]),
+    ]
+    for step in (steps if manifest_first else steps[::-1]) * 2:
+        step()
+    found = ModelWeights.get("small")
+    assert (found.source, found.pin_mismatch, found.entry.revision) == ("plugin", mismatch, COMMIT)
+    assert caplog.text.count("mean two revisions") == mismatch
 
 
 def test_weights_are_removed(cache: Path) -> None:
