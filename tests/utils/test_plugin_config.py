@@ -34,13 +34,51 @@ def test_a_manifest_is_read_and_written(tmp_path: Path) -> None:
         {**GIT, "provides": ["A"]},
         {**GIT, "branch": "main"},
         {**GIT, "repo": "ftp://example.org/a.git"},
+        {**GIT, "repo": ""},
+        {**GIT, "tag": "-v"},
+        {**GIT, "tag": "v1\n"},
+        {**GIT, "repo": f"{GIT['repo']} "},
+        {**GIT, "provides": ["a.1B"]},
+        {**GIT, "provides": ["a.A", "a..B"]},
         {"path": "", "provides": ["a.A"]},
+        {"path": " ", "provides": ["a.A"]},
+        {"path": "a", "provides": ["a.A"], "tag": "v1"},
     ],
 )
 def test_what_breaks_a_rule_is_refused(entry: dict[str, Any]) -> None:
     """Classes, keys, addresses, paths."""
     with pytest.raises(ValueError):  # noqa: PT011 - of pydantic, whose texts are its own
         PluginManifest.from_dict({"plugins": {"one": entry}})
+
+
+def test_what_is_changed_later_keeps_the_rules(tmp_path: Path) -> None:
+    """Of an entry, and of a manifest."""
+    plugin = GitPluginConfig(**GIT)
+    local = LocalPluginConfig(path="~/two", provides=["b.B"])
+    assert local.resolve_path(tmp_path) == Path("~/two").expanduser().resolve()
+    manifest = PluginManifest.from_dict({"plugins": {"one": GIT}})
+    with pytest.raises(ValueError, match="names no class"):
+        plugin.provides = []
+    with pytest.raises(ValueError, match="is empty"):
+        local.path = ""
+    with pytest.raises(ValueError, match="'my-plugin' is no name of a plugin: letters, digits and '_', as my_plugin"):
+        manifest.plugins = {"my-plugin": plugin}
+    with pytest.raises(ValueError, match="other"):
+        PluginManifest.from_dict({"plugins": {}, "other": 1})
+
+
+def test_manifests_are_written_as_people_read_them(tmp_path: Path) -> None:
+    """In the order of their entries, with letters as they are; an empty file has no plugins."""
+    manifest = PluginManifest.from_dict({"plugins": {"zwei": {"path": "ä", "provides": ["b.B"]}, "eins": GIT}})
+    manifest.to_yaml(tmp_path / "plugins.yaml")
+    text = (tmp_path / "plugins.yaml").read_text(encoding="utf-8")
+    assert text.index("zwei") < text.index("eins")
+    assert "path: ä\n" in text
+    (tmp_path / "empty.yaml").touch()
+    assert PluginManifest.from_yaml(tmp_path / "empty.yaml").plugins == {}
+    (tmp_path / "broken.yaml").write_text("plugins: [")
+    with pytest.raises(ValueError, match=r"The manifest '.*broken\.yaml' cannot be read: "):
+        PluginManifest.from_yaml(str(tmp_path / "broken.yaml"))
 
 
 def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:

@@ -3,11 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from cuvis_ai_core.utils.plugin_fixer import suggest_plugins_fix_cli
+from cuvis_ai_core.plugins.manifest_folders import BUILTIN
+from cuvis_ai_core.utils.plugin_fixer import (
+    reorder_pipeline_with_plugins,
+    suggest_plugins_field,
+    suggest_plugins_fix_cli,
+)
 
 PIPELINE = "metadata: {name: belt}\nnodes:\n- {name: a, class_name: lab_belt.Sorter}\nconnections: []\n"
 
@@ -53,6 +59,30 @@ def test_plugins_are_suggested(pipeline: Path, capsys: pytest.CaptureFixture[str
     assert suggest("--pipeline-path", str(pipeline)) == 0
     told = capsys.readouterr()
     assert (told.out, "names its plugins already: belt" in told.err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "names"),
+    [
+        (None, []),
+        ([], []),
+        ([{"class_name": "lab_belt.Sorter"}, {"class": "lab_belt.Sorter"}], ["belt"]),
+        ([{"class": "lab_belt.Sorter"}, {"class_name": "cuvis_ai.node.X"}], [BUILTIN, "belt"]),
+        ([{"class_name": "cuvis_ai_core.X"}, {"class_name": "lab.Other"}, {}], []),
+    ],
+)
+def test_which_plugins_nodes_come_from(pipeline: Path, nodes: Any, names: list[str]) -> None:
+    """Each once, the catalogue before others; what no manifest names is left out."""
+    content = {"nodes": nodes, "plugins": ["old"], "metadata": {"name": "x"}, "connections": []}
+    found, answer = suggest_plugins_field(None, content, [str(pipeline.parent / "plugins")])
+    assert found == names
+    assert list(answer.items()) == [
+        ("metadata", {"name": "x"}),
+        ("plugins", names),
+        ("nodes", nodes),
+        ("connections", []),
+    ]
+    assert list(reorder_pipeline_with_plugins({"nodes": nodes}, names)) == ["plugins", "nodes"]
 
 
 def test_a_file_that_is_no_pipeline_is_an_error(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ class GitPluginConfig(_Source):
         # Beside a good value of the other key: the rules are those of whole entries.
         entry = {"repo": "https://example.org/plugin.git", "tag": "v1", "provides": ["a.B"], info.field_name: value}
         parse_plugin("plugin", entry, base=Path())  # the rules of the manifest, whose error is a ValueError
-        return value.strip()
+        return value
 
 
 class LocalPluginConfig(_Source):
