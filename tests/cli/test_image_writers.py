@@ -359,6 +359,7 @@ def test_the_same_values_are_the_same_bytes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         out = ZarrFile(tmp_path / name, "x", (1, 4, 5), np.dtype("float32"), scene())
         out.place[...] = numbers((1, 4, 5), "float32")
+        assert [each.suffix for each in (tmp_path / name).iterdir()] != [], "it is written beside, on the same disk"
         out.close(Bands("n"))
     assert (tmp_path / "a/x.zarr.zip").read_bytes() == (tmp_path / "b/x.zarr.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "a/x.zarr.zip") as packed:

@@ -405,10 +405,13 @@ def test_each_image_of_a_batch_has_its_files(tmp_path: Path) -> None:
 def test_colours_are_written_pixel_by_pixel_too(tmp_path: Path) -> None:
     """What one draws outlines on has the size of the cube."""
     image = np.random.default_rng(0).random((1, 4, 6, 3))
-    assert [each["file"] for each in save(tmp_path, image)] == ["out-map.png", "out.png"]
+    records = save(tmp_path, image)
+    assert [each["file"] for each in records] == ["out-map.png", "out.png"]
     with Image.open(tmp_path / "out.png") as written:
         assert (written.format, written.size) == ("PNG", (6, 4))
         np.testing.assert_array_equal(np.asarray(written), only(image).pixels)
+    assert records[1]["shows"] == "colours, pixel by pixel"
+    assert save(tmp_path, np.ones((1, 4, 6), bool))[1]["shows"] == "grey values, pixel by pixel"
 
 
 def test_the_colours_are_those_of_viridis() -> None:

@@ -87,6 +87,9 @@ def test_names_that_fall_together_become_two_files(tmp_path: Path) -> None:
     results, _ = collect(values)
     records = write_pictures(tmp_path, results, (2, 2), lambda _: Meaning(), outputs.file_of)
     outputs.close({})
+    about = {"node": "a b", "port": "m", "shape": [1, 2, 2], "dtype": "bool", "min": 1, "max": 1}
+    assert records[0] == {"file": "outputs.npz", "key": "a b.m", **about}
+    assert records[len(values)].items() > {"file": "a_b.m-map.png", "kind": "classes", **about}.items()
     pictures = [record["file"] for record in records if record["file"] != "outputs.npz"]
     assert pictures == [
         f"{stem}{kind}.png" for stem in ("a_b.m", "2_a_b.m", "3_A_B.m", "4_a_b.m-map") for kind in ("-map", "")
