@@ -1,5 +1,6 @@
 """`cuvis-ai plugins add`, `remove` and `try`."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,91 @@ def test_a_plugin_is_tried_on_a_cube_of_ones_own(shell: Shell, local_plugin: Cal
     assert "On 3 x 2 pixels of 4 bands" in found.stdout
     assert "cube: float32 1 x 3 x 2 x 4, 7 to 7" in found.stdout
     assert found.exit_code == 0
+
+
+ODD = """\
+import numpy as np
+from cuvis_ai_core.node import ArrayNode, PortSpec
+
+CUBE = PortSpec(np.floating, (-1, -1, -1, -1))
+
+
+class Gappy(ArrayNode):
+    INPUT_SPECS = {"cube": CUBE}
+    OUTPUT_SPECS = {"one": CUBE, "all": CUBE, "count": PortSpec("any", ()), "words": PortSpec("any", ())}
+
+    def forward(self, cube):
+        one = cube.copy()
+        one[0, 0, 0, 0] = np.nan
+        return {"one": one, "all": cube * np.nan, "count": np.int64(3), "words": "text"}
+
+
+class Band(ArrayNode):
+    INPUT_SPECS = {
+        "band": PortSpec(np.float32, (-1, -1, -1, 1)),
+        "wavelengths": PortSpec(np.float64, (-1,)),
+        "mask": PortSpec(np.bool_, (-1, -1, -1)),
+        "more": PortSpec(np.floating, (-1,), optional=True),
+    }
+    OUTPUT_SPECS = {"sizes": PortSpec("any", (-1,)), "band": PortSpec(np.float32, (-1, -1, -1, 1))}
+
+    def forward(self, band, wavelengths, mask, more=None):
+        return {"sizes": np.array([*wavelengths[[0, -1]], mask.size, more is None]), "band": band}
+
+
+class Quiet(ArrayNode):
+    INPUT_SPECS = {"cube": CUBE}
+    OUTPUT_SPECS = {}
+
+    def forward(self, cube):
+        return {}
+
+
+class Free(Quiet):
+    def __init__(self, *args, **kwargs):
+        super().__init__(**kwargs)
+
+
+class Choosy(Quiet):
+    def __init__(self, gain=None, **kwargs):
+        raise ValueError("give a gain, or a file")
+
+
+class Later(Quiet):
+    async def forward(self, cube):
+        return {}
+
+
+class Breaks(Quiet):
+    def __init__(self, gain=None, **kwargs):
+        {}["gain"]  # here
+"""
+
+
+def test_what_came_out_of_odd_nodes_is_told(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """Values that are missing, single or no numbers; inputs of one band; and nodes that need or answer nothing."""
+    folder = local_plugin(package="odd", folder="odd")
+    (folder / "src/odd/nodes.py").write_text(ODD, encoding="utf-8")
+    values = np.arange(24, dtype=np.float32).reshape(3, 2, 4) + 1
+    np.savez("cube.npz", cube=values, wavelengths=np.array([500.0, 600, 700, 801]))
+    found = shell("cuvis-ai", "plugins", "try", folder, "--cube", "cube.npz")
+    assert found.exit_code == 1
+    text = re.sub(r"\b\d+\.\d ms", "T", found.stdout)
+    for words in (
+        "one: float32 1 x 3 x 2 x 4, 2 to 24, 1 NaN",
+        "all: float32 1 x 3 x 2 x 4, not a number\n",
+        "count: int64 one value, 3 to 3",
+        "words: str",
+        "sizes: float64 4, 1 to 801",
+        "band: float32 1 x 3 x 2 x 1, 1 to 21",
+    ):
+        assert words in text, text
+    shown = [" ".join(line.split()) for line in text.splitlines()]
+    assert "Quiet T nothing in the stage 'inference'" in shown
+    assert "Free T nothing in the stage 'inference'" in shown
+    assert "Choosy - not run: give a gain, or a file" in shown
+    assert any(line.startswith("Later failed ") and "'forward' that is 'async'" in line for line in shown)
+    assert any(line.startswith("Breaks failed KeyError: 'gain'") for line in shown)
 
 
 NODE = """\

@@ -137,6 +137,27 @@ def test_a_program_gets_the_same_as_json(shell: Shell) -> None:
     assert (finding["file"], finding["line"]) == ("src/leaf_index/nodes.py", 12)
 
 
+def test_what_was_measured_is_told(shell: Shell, local_plugin: Callable[..., Path]) -> None:
+    """The size of the wheel and the time of the import; a class that is named wrongly does not hinder the others."""
+    folder = local_plugin(dependencies=("cuvis-ai-core", "cuvis-ai-schemas", "numpy"))
+    manifest = "plugins: {a: {path: ., provides: [echo_plugin.nodes.Echo, echo_plugin.nodes.Ecco]}}"
+    (folder / "plugins.yaml").write_text(manifest, encoding="utf-8")
+    found = shell("cuvis-ai", "plugins", "check", folder)
+    last = r"echo-plugin: 1 error, 1 warning; 1 node, imported in 0\.\d{1,3} s, wheel of [\d.]+ (bytes|KiB)\.\n"
+    assert re.search(f"(?m)^{last}\\Z", found.stdout), found.stdout
+    assert found.stdout.count("echo_plugin.nodes.Ecco") == 1
+    assert found.exit_code == 1
+    nodes = folder / "src/echo_plugin/nodes.py"
+    nodes.write_text(nodes.read_text(encoding="utf-8").replace("(ArrayNode):", '(ArrayNode):\n    """Hand on."""\n'))
+    (folder / "plugins.yaml").unlink()
+    said = json.loads(shell("cuvis-ai", "plugins", "check", folder, "--json").stdout)
+    assert (said["folder"], said["nodes"], said["findings"]) == (str(folder), ["echo_plugin.nodes.Echo"], [])
+    assert 0 < said["import_seconds"] < 60
+    assert 500 < said["wheel_bytes"] < 100_000
+    found = shell("cuvis-ai", "plugins", "check", folder, "--no-run")
+    assert (found.stdout, found.exit_code) == ("echo-plugin: Nothing is wrong; 1 node.\n", 0)
+
+
 def test_a_tag_is_checked_as_it_is_fetched(shell: Shell, git_host: GitHost) -> None:
     """By its address, with the tag or the newest one."""
     broken = TOP / "tests/projects/broken"
