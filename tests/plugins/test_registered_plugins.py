@@ -206,6 +206,20 @@ def test_a_declared_plugin_takes_the_place_of_the_same_distribution() -> None:
     found.dismiss(declared)
 
 
+@pytest.mark.usefixtures("three")
+def test_what_is_broken_is_no_more_where_it_takes_no_part() -> None:
+    """As once a manifest declares it."""
+    found = members()
+    found.complete()
+    assert "rp-broken" in found.failed
+    declared: Any = Declared("declared", "rp-broken")
+    found.admit(declared)
+    assert "rp-broken" not in found.failed
+    found.dismiss(declared)
+    found.complete()
+    assert "rp-broken" in found.failed
+
+
 @pytest.mark.parametrize("node", [f"{__name__}.None", "rp_gone.Node", Declared, 3])
 def test_a_declared_plugin_with_a_class_that_is_no_node_is_not_admitted(node: object) -> None:
     """Nothing of it stays."""
