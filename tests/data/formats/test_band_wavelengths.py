@@ -30,6 +30,17 @@ def _bands(
     return lists[0], lists[1], lists[2], remarks
 
 
+@pytest.mark.parametrize(("name", "shape"), [("wl", (2, 3)), ("other__wavelengths", (3, 2, 2))])
+def test_wavelengths_of_each_pixel_are_said(name: str, shape: tuple[int, ...]) -> None:
+    """They are no list of the bands; where there is a list, nothing is said."""
+    arrays: Any = {name: np.full(shape, 500.0)}
+    sizes = " x ".join(map(str, shape))
+    remark = f"The array '{name.replace('__', '/')}' has {sizes} wavelengths, not one for each band; it was left out."
+    assert _bands(**arrays) == (None, None, None, [remark])
+    assert _bands(**arrays, root={"wavelengths": NM})[0] == NM
+    assert remark not in _bands(**arrays, root={"wavelengths": NM})[3]
+
+
 @pytest.mark.parametrize(
     ("given", "found"),
     [
@@ -41,7 +52,6 @@ def _bands(
         ({"other__wl": [[1.0, 2.0, 3.0]], "g__wl": [NM]}, NM),
         ({"other__wl": NM}, NM),
         ({"wl": [[each] for each in NM]}, NM),
-        ({"wl": np.zeros((2, 3))}, None),
         ({"g__lines": NM}, None),
         ({"g__wl": NM[:2], "other__wl": NM}, NM),
         ({"wl": ([0.4, 0.5, 0.7], {"units": "um"})}, NM),

@@ -126,3 +126,17 @@ def test_damaged(tmp_path: Path) -> None:
     (path / "zarr.json").write_text("{")
     with pytest.raises(CubeError, match=r"a\.zarr' is not a Zarr store that can be read"):
         read_cube(path, READERS)
+
+
+@pytest.mark.parametrize(("version", "name"), [(2, ".zarray"), (3, "zarr.json")])
+def test_a_codec_that_is_missing_is_named(tmp_path: Path, version: Any, name: str) -> None:
+    """The store is not damaged: what packed its values is not installed."""
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(3, 4, 5), dtype="u2", zarr_format=version)
+    array[...] = 1
+    about = tmp_path / "a.zarr" / name
+    text = about.read_text(encoding="utf-8").replace('"zstd"', '"some_plugin"')
+    assert "some_plugin" in text
+    about.write_text(text, encoding="utf-8")
+    with pytest.raises(CubeError, match=r"values of the cube '.*a\.zarr' cannot be unpacked: .*some_plugin") as error:
+        read_cube(tmp_path / "a.zarr", READERS)
+    assert "Install what brings this codec" in str(error.value.hint)

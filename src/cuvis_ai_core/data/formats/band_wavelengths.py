@@ -83,6 +83,7 @@ def bands_of(cube: Variable, axis: int, variables: Variables, root: Mapping[str,
     width = _fitting(channels, list(_lists(cube, variables, root, FWHM)), "fwhm", remarks)
     good = _fitting(channels, list(_lists(cube, variables, root, GOOD)), "good_wavelengths", remarks)
     if stated is None:
+        remarks.extend(_of_each_pixel(cube, variables))
         return Bands(None, None, None if good is None else good.values > 0)
     wavelengths, fwhm = in_nanometres(stated.values, stated.unit, None if width is None else width.values, remarks)
     return Bands(wavelengths, fwhm, None if good is None else good.values > 0)
@@ -105,6 +106,16 @@ def attribute_lists(attrs: Mapping[str, Any], names: Sequence[str]) -> Iterator[
             lengths := lengths_in([value] if isinstance(value, str | bytes) else np.ravel(value).tolist())
         ) is not None:
             yield Listed(*lengths)
+
+
+def _of_each_pixel(cube: Variable, variables: Variables) -> Iterator[str]:
+    """Say which wavelengths are no list: some files have them for each column, or each pixel."""
+    for variable in variables.values():
+        sizes = [size for size in variable.shape if size > 1]
+        named = _unit_of_name(variable.name.rpartition("/")[2], WAVELENGTHS) is not None
+        if named and variable is not cube and len(sizes) > 1:
+            shown = " x ".join(map(str, variable.shape))
+            yield f"The array '{variable.name}' has {shown} wavelengths, not one for each band; it was left out."
 
 
 def _fitting(channels: int, found: Sequence[Listed], name: str, remarks: list[str]) -> Listed | None:

@@ -45,6 +45,13 @@ def readable(file: Path, kind: str) -> Iterator[None]:
         ) from error
     # of damaged files libraries let through whatever their parsers meet
     except Exception as error:
+        # Decoding texts is done by codecs, too.
+        if "codec" in str(error).casefold() and not isinstance(error, UnicodeError):
+            raise CubeError(
+                f"The values of the cube '{file}' cannot be unpacked: {type(error).__name__}: {error}",
+                hint="Install what brings this codec, or write the file with another compression, such as deflate.",
+                path=file,
+            ) from error
         raise CubeError(
             f"The cube '{file}' is not {kind} that can be read: {type(error).__name__}: {error}",
             hint="The file is damaged, cut off, or of another kind. Copy it again, or give it the right suffix.",
