@@ -94,6 +94,9 @@ def test_files_in_a_namespace_are_found_by_it(scope_of: OpenScope) -> None:
         ("FOUND = Thing.__module__ + '.' + Thing.__qualname__", "compared.Thing"),
         ("FOUND = (lambda: Thing.__module__ + ':' + Thing.__qualname__)()", "compared:Thing"),
         ("FOUND = Thing.__module__ == 'other'", False),
+        ("FOUND = __name__.split('.')[0]", "compared"),
+        ("FOUND = __name__.partition('.')[0]", "compared"),
+        ("FOUND = (lambda: __name__.partition('.')[0])()", "compared"),
     ],
 )
 def test_a_module_knows_itself_by_its_public_name(scope_of: OpenScope, text: str, found: object) -> None:
