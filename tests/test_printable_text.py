@@ -156,6 +156,7 @@ def test_values_without_a_finite_number_are_shown_too(pipeline: Pipeline) -> Non
     ("text", "size"),
     [
         *(("500", 500), ("10MB", 10**7), ("8GiB", 2**33), ("1.5 g", 1_500_000_000), (" 2 kib ", 2048), ("1T", 10**12)),
+        ("1.2345 GB", 1_234_500_000),
         *((text, None) for text in ("x", "-1", "1 PB", "2ib", "", "1e3", "9" * 16)),
     ],
 )

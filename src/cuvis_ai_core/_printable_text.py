@@ -62,7 +62,7 @@ def shown_size(size: int) -> str:
 def bytes_in(text: str) -> int | None:
     """Return the bytes that somebody means by a size: `500000`, `1.5 GB`, `8GiB`, `2g`; None where it is none."""
     # So many digits: a float of hundreds of them is infinite, of which there is no int.
-    found = re.fullmatch(rf"\s*(\d{{1,15}}(?:\.\d{{1,3}})?)\s*([{_POWERS}]?)(i?)b?\s*", text.lower(), re.ASCII)
+    found = re.fullmatch(rf"\s*(\d{{1,15}}(?:\.\d{{1,15}})?)\s*([{_POWERS}]?)(i?)b?\s*", text.lower(), re.ASCII)
     if found is None or (found[3] and not found[2]):
         return None
     return int(float(found[1]) * (1024 if found[3] else 1000) ** (1 + _POWERS.index(found[2]) if found[2] else 0))

@@ -185,3 +185,19 @@ def test_where_nobody_can_be_told_anything_the_work_is_done(
     command = f"{sys.executable} -c '{code}' --pipeline-path p.yaml --cube-path '{cube_file}' --output-dir out {led}"
     assert subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False).returncode == 0
     assert {"outputs.npz", "run.json"} <= {each.name for each in Path("out").iterdir()}
+
+
+def test_programs_have_something_behind_the_handles_that_a_command_was_started_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first file that one of them opens would take what it writes to standard error."""
+    script = (
+        "import subprocess, sys\n\ndef main(prog_name):\n    looks = 'import os; [os.fstat(each) for each in range(3)]'"
+    )
+    (tmp_path / "cuvis_test_command.py").write_text(
+        f"{script}\n    sys.exit(subprocess.call([sys.executable, '-c', looks]))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = 'from cuvis_ai_core.cli.start import run; run("cuvis_test_command")'
+    command = f"{sys.executable} -c '{code}' <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], timeout=60, check=False).returncode == 0

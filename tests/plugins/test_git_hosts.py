@@ -715,6 +715,7 @@ class _Refusing(_Proxy):
         (404, SourceError, "lets git's POST requests through"),
         (405, SourceError, "The host answers, and refuses"),
         (413, SourceError, "raise its limit"),
+        (408, NetworkError, "trouble of its own"),
         (429, NetworkError, "trouble of its own"),
     ],
 )

@@ -5,6 +5,7 @@ One thing is added: what an implementation raises names its plugin, and keeps no
 
 import logging
 from collections.abc import Callable, Generator, Iterator
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from cuvis_ai_hookspecs import hookimpl
 from cuvis_ai_core import NodeRegistry, Pipeline
 from cuvis_ai_core.errors import HookError
 from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.plugins.hooks.manager import contribution
 
 Steps = Generator[None, Any, Any]
 
@@ -378,6 +380,31 @@ def test_an_implementation_may_have_another_name(registry: NodeRegistry) -> None
             return [GREEN]
 
     registry.register_hooks(Named(), "named")
+    assert owners(registry) == {"Green": "named"}
+
+
+class _Fixed:
+    @staticmethod
+    @hookimpl(specname="cuvis_ai_nodes")
+    def mine() -> list[str]:
+        return [GREEN]
+
+    @cached_property
+    def model(self) -> object:
+        raise RuntimeError("a property is no hook")
+
+
+class _OfTheClass:
+    @classmethod
+    @hookimpl(specname="cuvis_ai_nodes")
+    def mine(cls) -> list[str]:
+        return [GREEN]
+
+
+@pytest.mark.parametrize("loaded", [_Fixed(), _Fixed, _OfTheClass(), _OfTheClass])
+def test_an_implementation_may_be_a_static_method_or_of_the_class(registry: NodeRegistry, loaded: object) -> None:
+    """What an entry point names so contributes hooks, whatever they are called."""
+    registry.register_hooks(contribution(loaded), "named")
     assert owners(registry) == {"Green": "named"}
 
 

@@ -176,6 +176,24 @@ def test_a_library_has_a_lent_module_until_the_path_has_one(
     assert {who() for _ in range(2)} == {"host"}
 
 
+def test_a_library_has_a_lent_module_where_the_working_directory_is_gone(
+    opened: Opener, tmp_path: Path, write_files: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the import system passes over it, which the path may name by an empty entry."""
+    write_files(
+        tmp_path / "code", {"cuvis_test_lent.py": "WHO = 'plugin'\n", "pkg/asks.py": "import cuvis_test_asking\n"}
+    )
+    library = "import cuvis_test_lent\n\ndef who():\n    return cuvis_test_lent.WHO\n"
+    monkeypatch.syspath_prepend(write_files(tmp_path / "host", {"cuvis_test_asking.py": library}))
+    monkeypatch.syspath_prepend("")
+    scope = opened(tops=TOPS | {"cuvis_test_lent"}, lent=frozenset({"cuvis_test_lent"}))
+    who = scope.import_module("pkg.asks").cuvis_test_asking.who
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert {who() for _ in range(3)} == {"plugin"}
+
+
 def test_modules_leave_with_the_last_holder_and_come_back(opened: Opener) -> None:
     """The same content is the same scope, whoever loads it; its modules are those that ran."""
     scope = opened()

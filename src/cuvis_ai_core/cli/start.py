@@ -51,6 +51,7 @@ def _fill_closed_handles() -> None:
         try:
             os.fstat(handle)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest handle that is free, which is this one
+            # Takes the lowest handle that is free, which is this one; programs that are started get it, too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is open till the end

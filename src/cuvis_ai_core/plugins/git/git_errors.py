@@ -68,7 +68,7 @@ _MEANINGS: Final = (
         "Check GIT_ALLOW_PROTOCOL, protocol.allow and url.….insteadOf in git's configuration.",
     ),
     _Meaning(
-        r"error: (429|5\d\d)",
+        r"error: (408|429|5\d\d)",
         NetworkError,
         "The host has trouble of its own",
         "Try again later; by hand: git ls-remote {address}",

@@ -123,7 +123,7 @@ class HookManager(pluggy.PluginManager):
 
         Properties as well, which pluggy reads before 1.7.
         """
-        if name.startswith("__") or isinstance(inspect.getattr_static(plugin, name, None), _PROPERTIES):
+        if name.startswith("__") or _is_property(plugin, name):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 
@@ -182,9 +182,9 @@ def contribution(loaded: object) -> object:
     """
     if isinstance(loaded, type) and is_node_class(loaded):
         return NodePlugin(lambda: [loaded])
-    # Statically, as pluggy looks: a property is no hook, and may load a model or raise.
-    found = ((name, inspect.getattr_static(loaded, name, None)) for name in dir(loaded) if not name.startswith("__"))
-    if any(_is_hook(name, function) for name, function in found):
+    names = (name for name in dir(loaded) if not name.startswith("__") and not _is_property(loaded, name))
+    # As pluggy does, and not statically: the mark of a static method, or of a class's, is on the function in it.
+    if any(_is_hook(name, getattr(loaded, name, None)) for name in names):
         return loaded
     if isinstance(loaded, type):
         what = f"class '{class_path(loaded)}'"
@@ -196,6 +196,11 @@ def contribution(loaded: object) -> object:
         f"{what} contributes neither a node class nor a hook.",
         hint="Name a class with INPUT_SPECS, OUTPUT_SPECS and forward, or a module with functions marked @hookimpl.",
     )
+
+
+def _is_property(plugin: object, name: str) -> bool:
+    """Tell whether an attribute is a property, which is no hook, and whose code may load a model or raise."""
+    return isinstance(inspect.getattr_static(plugin, name, None), _PROPERTIES)
 
 
 def _is_hook(name: str, function: object) -> bool:

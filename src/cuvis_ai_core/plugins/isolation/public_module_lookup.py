@@ -288,13 +288,14 @@ def _path_state() -> tuple[object, ...] | None:
     """Return all by which the standard finder knows whether to look at a folder again; None where others look."""
     state: list[object] = []
     for entry in entries():
-        importer = sys.path_importer_cache.get(entry or os.getcwd(), os)
+        try:
+            folder = entry or os.getcwd()
+            about = os.stat(folder)
+        except (OSError, ValueError):  # the working directory may have been removed
+            state.append(entry)
+            continue
+        importer = sys.path_importer_cache.get(folder, os)
         if importer is not None and type(importer) not in _BY_TIME:  # or nobody has asked yet
             return None
-        try:
-            about = os.stat(entry or ".")
-        except (OSError, ValueError):
-            state.append(entry)
-        else:
-            state.append((entry, about.st_mtime_ns, about.st_ino))
+        state.append((entry, about.st_mtime_ns, about.st_ino))
     return tuple(state)
