@@ -2,6 +2,7 @@
 
 import builtins
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -80,7 +81,9 @@ def test_an_import_that_fails_leaves_nothing(
     scope: Scope, scope_of: OpenScope, text: str, error: type[Exception], message: str, *, held: bool
 ) -> None:
     """It says what is missing; another plugin's name is missing too; of an unloaded plugin no module stays."""
-    run(scope_of({**FILES, "otherstated.py": ""}), "import otherstated")
+    stands = "import pickle\nfound = pickle.loads(b'cotherstated\\n__name__\\n.')"
+    run(scope_of({**FILES, "otherstated.py": ""}), stands)  # from then on the name is in `sys.modules`
+    assert "otherstated" in sys.modules
     asking: Any = scope.import_module("stated.run")
     if not held:
         scope.release()
@@ -99,11 +102,16 @@ def test_what_a_module_put_in_its_place_is_what_is_imported(scope: Scope) -> Non
 @pytest.mark.parametrize("name", ["importlib", "logging", "subprocess", "sys", "warnings"])
 def test_some_standard_modules_are_the_plugins(scope: Scope, name: str) -> None:
     """One for each plugin, however it is imported; all others are what they are."""
-    found = run(scope, f"import {name}\nimport {name} as a\nimport json\nimport json.tool as b\nfrom json import tool")
+    found = run(
+        scope,
+        f"import {name}\nimport {name} as a\nimport json\nimport json.tool as b\nfrom json import tool\n"
+        "from os.path import join",
+    )
     assert type(found[name]) is StandIn
     assert found["a"] is found[name] is run(scope, f"import {name}")[name]
     assert found["json"] is importlib.import_module("json")
     assert found["b"] is found["tool"] is importlib.import_module("json.tool")
+    assert found["join"] is os.path.join
 
 
 def test_c_code_that_imports_for_a_plugin_finds_its_module(scope: Scope) -> None:
