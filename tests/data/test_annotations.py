@@ -480,3 +480,12 @@ def test_masks_in_batches(png: Save, tmp_path: Path) -> None:
         (batch,) = Batches(cubes, [1, 0], open_annotations(tmp_path / "masks"), size=2)
     assert batch["mask"].shape == (2, 4, 6)
     assert batch["mask"][:, 0, 0].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("name", ["scene.png", "scene.json"])
+def test_pointers_of_git_lfs_are_no_broken_annotations(tmp_path: Path, name: str) -> None:
+    """They say how the file is to be had."""
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(AnnotationError, match=f"{name}' is a pointer of Git LFS") as error:
+        open_annotations(tmp_path / name).mask(Cube(np.zeros((3, 4, 5)), source=Path("scene.npy")))
+    assert error.value.hint == "Fetch its content: git lfs pull"

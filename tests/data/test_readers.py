@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuvis_ai_core import NodeRegistry
 from cuvis_ai_core.data import Cube, read_cube
 from cuvis_ai_core.errors import CubeError
 
@@ -137,3 +138,29 @@ def test_errors_of_readers(tmp_path: Path) -> None:
     with pytest.raises(CubeError, match=r"^The cube '.*a\.x' has shape \(1,\)") as caught:
         read_cube(_touch(tmp_path, "a.x"), {".x": strict})
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "hdr", "h5", "mat", "nc", "tif", "img"])
+@pytest.mark.parametrize(
+    ("text", "what", "hint"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n", "a pointer of Git LFS", "lfs pull"),
+        ("/annex/objects/SHA256E-s12345--4d7a.img\n", "a pointer of git-annex", "git annex get"),
+        ("\n<!DOCTYPE html>\n<html><title>Login</title>", "a page of HTML", "Download it again"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_file_is_not_called_damaged(
+    tmp_path: Path, text: str, what: str, hint: str, suffix: str
+) -> None:
+    """Pointers of Git's stores of large files, and answers of servers, say how the file is to be had."""
+    pytest.importorskip({"h5": "h5py", "mat": "scipy", "nc": "h5py", "tif": "tifffile"}.get(suffix, "numpy"))
+    (tmp_path / f"scene.{suffix}").write_text(text)
+    if suffix == "img":
+        (tmp_path / "scene.hdr").write_text(
+            "ENVI\nsamples = 30\nlines = 20\nbands = 4\ndata type = 4\ninterleave = bip\nbyte order = 0\n"
+        )
+    readers = NodeRegistry(discover=False).cube_readers()
+    for name in {f"scene.{suffix}", "scene.hdr" if suffix == "img" else f"scene.{suffix}"}:
+        with pytest.raises(CubeError, match=rf"The file '.*scene\.{suffix}' is {what}, and has no values") as error:
+            read_cube(tmp_path / name, readers)
+        assert hint in str(error.value.hint)

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from cuvis_ai_core.errors import CubeError
+
 PACKED_BY_GZIP: Final = "packed by gzip"
 
 _BEGINS: Final = {
@@ -39,6 +41,16 @@ _SUFFIXES: Final = (
 )
 """How files of cubes begin, and the suffix of the reader that takes them."""
 
+_STAND_INS: Final = (
+    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS", "Fetch its content: git lfs pull"),
+    (b"/annex/objects/", "a pointer of git-annex", "Fetch its content: git annex get"),
+    *(
+        (start, "a page of HTML", "Download it again: a server answered with a page, which may ask for a login.")
+        for start in (b"<!doctype html", b"<html")
+    ),
+)
+"""How they begin, in small letters, what they are, and what to do."""
+
 _STORE: Final = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
 
 _LOOKED_AT: Final = 4096
@@ -50,6 +62,29 @@ def suffix_by_content(file: Path) -> str | None:
     with file.open("rb") as stream:
         begin = stream.read(16)
     return next((suffix for magic, suffix in _SUFFIXES if begin.startswith(magic)), None)
+
+
+def refuse_stand_in(file: Path) -> None:
+    """Refuse what lies in the place of a file of a cube.
+
+    Raises:
+        CubeError: It is a pointer of Git LFS or git-annex, or the page that a server answered.
+    """
+    if found := stand_in(file):
+        what, hint = found
+        raise CubeError(f"The file '{file}' is {what}, and has no values.", hint=hint, path=file)
+
+
+def stand_in(file: Path) -> tuple[str, str] | None:
+    """Return what lies in the place of a file, and how to get that; None where it is no such thing."""
+    if not file.is_file():
+        return None
+    try:
+        with file.open("rb") as stream:
+            begin = stream.read(_LOOKED_AT).lstrip().lower()
+    except OSError:  # of which its reader has said more
+        return None
+    return next(((what, hint) for start, what, hint in _STAND_INS if begin.startswith(start)), None)
 
 
 def is_store(place: Path) -> bool:

@@ -12,7 +12,7 @@ from cuvis_ai_core._untrusted_files import special
 from cuvis_ai_core.data.cube import OUT_OF_ORDER, Cube
 from cuvis_ai_core.data.cube_files import as_url, split_array
 from cuvis_ai_core.data.formats.envi.file_pairs import DATA_SUFFIXES, ENVI, find_header
-from cuvis_ai_core.data.magic import is_store, suffix_by_content
+from cuvis_ai_core.data.magic import is_store, refuse_stand_in, suffix_by_content
 from cuvis_ai_core.errors import CubeError, MissingExtraError
 
 _log = logging.getLogger(__name__)
@@ -160,9 +160,13 @@ def _read(file: Path, suffix: str, reader: Reader, options: Mapping[str, str]) -
     try:
         answer = reader(file, **options)
     # These say more than what is made of all others below.
-    except (CubeError, MissingExtraError):
+    except MissingExtraError:
+        raise
+    except CubeError:
+        refuse_stand_in(file)
         raise
     except Exception as error:
+        refuse_stand_in(file)
         for option, value in options.items():
             # A plugin's reader may take a path alone: Python's error names the keyword.
             if isinstance(error, TypeError) and option in str(error):

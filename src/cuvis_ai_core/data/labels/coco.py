@@ -18,6 +18,7 @@ from cuvis_ai_core.data.decompression_bombs import refuse_bomb
 from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared, refuse_unmatched
 from cuvis_ai_core.data.labels.mask_colours import BACKGROUND_NAMES
 from cuvis_ai_core.data.labels.png_masks import Mask, check_size
+from cuvis_ai_core.data.magic import stand_in
 from cuvis_ai_core.data.rle import coco_rle_decode
 from cuvis_ai_core.errors import AnnotationError, CubeError, MissingExtraError
 
@@ -287,9 +288,8 @@ def _read(path: Path) -> dict[str, list[Any]]:
         ) from error
     # The reader of JSON calls itself for each level.
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(
-            f"The COCO file '{path}' is no JSON: {error}.", hint="Is it the right file? Write it again.", path=path
-        ) from error
+        what, hint = stand_in(path) or (f"no JSON: {error}", "Is it the right file? Write it again.")
+        raise AnnotationError(f"The COCO file '{path}' is {what}.", hint=hint, path=path) from error
     missing = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise AnnotationError(

@@ -13,6 +13,7 @@ from cuvis_ai_core._untrusted_files import open_file
 from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.labels.cube_matching import PictureNames, Place, refuse_shared
 from cuvis_ai_core.data.labels.mask_colours import CLASS_DICT, LABELMAP, Palette, find_palette
+from cuvis_ai_core.data.magic import stand_in
 from cuvis_ai_core.errors import AnnotationError
 
 Mask = NDArray[np.int32]
@@ -145,7 +146,8 @@ def read_mask(path: Path, cube: Cube, palette: Palette | None = None) -> Mask:
         raise no_annotations(path) from error
     # Pillow raises SyntaxError for a chunk of a PNG that is broken.
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise AnnotationError(f"The mask '{path}' is no picture that can be read: {error}", path=path) from error
+        what, hint = stand_in(path) or (f"no picture that can be read: {error}", None)
+        raise AnnotationError(f"The mask '{path}' is {what}", hint=hint, path=path) from error
     if not opaque:
         raise _no_mask(path, "is transparent in places")
     if palette is not None:
