@@ -651,6 +651,31 @@ def test_numbers_stand_at_their_places_along_the_colours(array: NDArray[Any], me
         assert abs(centre - (begin + end) / 2) <= 4 or min(box[0] - left, right - box[2]) <= 4
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "note"),
+    [
+        ((64, 64), (512, 512), ""),
+        ((3, 5), (309, 515), ""),
+        ((520, 512), (520, 512), ""),
+        ((1, 700), (58, 700), "pixels are drawn 1 wide and 58 high"),
+        ((700, 1), (700, 58), "pixels are drawn 58 wide and 1 high"),
+        ((600, 20), (600, 60), "pixels are drawn 3 wide and 1 high"),
+        ((8192, 700), (8192, 700), ""),
+        ((8194, 1400), (4097, 700), "only one row and column of 2 is shown"),
+    ],
+)
+def test_the_size_of_an_image_on_a_page(shape: tuple[int, int], size: tuple[int, int], note: str, on_page: Any) -> None:
+    """Small ones are enlarged, narrow ones widened, of large ones rows and columns are left out; each is said."""
+    values = np.zeros((1, *shape), bool)
+    values[0, 0, 0] = True
+    _, found = on_page(only(values), NOTHING_KNOWN)
+    left, top, right, bottom = next(box for kind, box, _ in found if kind == "image")
+    assert (bottom - top, right - left) == size
+    said = " ".join(text for kind, _, text in found if kind == "text")
+    assert said.endswith(note)
+    assert ("are drawn" in said, "is shown" in said) == ("are drawn" in note, "is shown" in note)
+
+
 def test_a_legend_is_read_down_its_columns(on_page: Any) -> None:
     """Each text stands beside the sign in its colour, all columns below each other."""
     meaning = Meaning(names={number: f"class {number}" for number in range(11)})
