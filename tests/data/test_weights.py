@@ -25,6 +25,7 @@ from cuvis_ai_core.cli.downloads.command_parts import ForPeople
 from cuvis_ai_core.data import model_weights
 from cuvis_ai_core.data.downloads import fetched_weights, weights_export_and_import, weights_folder
 from cuvis_ai_core.data.downloads.folder_lock import working_in
+from cuvis_ai_core.data.downloads.hub import is_offline
 from cuvis_ai_core.data.downloads.progress_events import ProgressEmitter
 from cuvis_ai_core.data.downloads.weight_entries import entry_of
 from cuvis_ai_core.data.downloads.weights_status import staging_of
@@ -762,6 +763,106 @@ def test_weights_of_a_stranger_are_files_of_their_repository(tmp_path: Path, cha
     (tmp_path / "x.yaml").write_text(f"weights: [{json.dumps(entry() | {'name': 'new'} | changed)}]\n")
     with pytest.raises(ManifestError, match=f"'{next(iter(changed))}'|'path'"):
         ModelWeights.load_manifests([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("key", "fits", "refused"),
+    [
+        ("name", ["a", "A9_.-"], ["", "-a", ".a", "a b", "a\n"]),
+        ("display_name", ["a b", "ü"], ["", "a\tb", 3]),
+        ("summary", ["", "a b"], ["a\nb", ["a"]]),
+        ("used_for", [[], ["a"], ("a", "b")], ["a", [""], {"a": 1}]),
+        ("kind", ["weights", "trained_pipeline"], ["other", ""]),
+        ("repo_id", ["a/b", "A-1/b.c"], ["a", "a/b/c", "/a", "a/", "-a/b"]),
+        ("filename", ["a", "a/b.pt"], ["", "/a", "a/../b", "a//b", "./a"]),
+        ("revision", ["0f" * 20], ["0F" * 20, "0" * 39, "0" * 41, "0" * 40 + "\n"]),
+        ("sha256", ["0f" * 32], ["0F" * 32, "0" * 63, "0" * 65]),
+        ("size_bytes", [1, 2**63 - 1], [0, -1, 2**63, 1.0, True]),
+        ("aux_files", [[], AUX], ["a", ["a"], [3]]),
+        ("license", ["MIT"], ["", 3]),
+        ("license_file", ["LICENSE", None], ["../LICENSE", ""]),
+        ("aliases", [[], ["a"]], ["a", ["a b"]]),
+        ("selected_by", ["size", None], ["", "a\n"]),
+        ("default", [True, False], [1, "yes"]),
+        ("explicit_path_hparams", [["a"]], ["a", [""]]),
+        ("description", ["", "a"], ["a\nb"]),
+    ],
+)
+def test_what_may_be_declared(key: str, fits: list[Any], refused: list[Any]) -> None:
+    """Each field has a rule, which the error names with the weights; a list becomes one that nobody changes."""
+    for value in fits:
+        found = getattr(entry_of(entry(**{key: value})), key)
+        if key != "aux_files":
+            assert found == (tuple(value) if isinstance(value, list) else value)
+    for value in refused:
+        with pytest.raises(ValueError, match=rf"^weights.*'{key}' (is|of its)|is a mapping|'{key}' is missing"):
+            entry_of(entry(**{key: value}))
+
+
+@pytest.mark.parametrize("key", ["path", "size_bytes", "sha256"])
+def test_what_goes_with_weights_keeps_the_same_rules(key: str) -> None:
+    """And needs all of them."""
+    for changed in ({**AUX[0], key: None}, {each: value for each, value in AUX[0].items() if each != key}):
+        with pytest.raises(ValueError, match=rf"^weights 'small': '{key}' of its 'aux_files' is"):
+            entry_of(entry(aux_files=[changed]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        ({}, True),
+        ({"selected_by": "size"}, False),
+        ({"selected_by": "size", "default": True}, True),
+        ({"kind": "trained_pipeline"}, False),
+        ({"kind": "trained_pipeline", "default": True}, False),
+    ],
+)
+def test_weights_that_a_node_without_parameters_needs(changed: dict[str, Any], *, needed: bool) -> None:
+    """Those that nothing selects, or that are selected by default; their files are told, their own last."""
+    ModelWeights.register("belt", [entry("new", aux_files=AUX, **changed)])
+    found = ModelWeights.get("new")
+    assert found.plugin_default == needed
+    assert [each.path for each in found.files] == ["cfg/c.json", "new.pt"]
+    row = found.to_json_dict()
+    assert (row["plugin_default"], row["total_bytes"], row["family"], row["aux_files"]) == (needed, 702, "Belt", AUX)
+
+
+def test_events_are_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each at once; where nobody hears them there are none."""
+    for told in (ProgressEmitter(enabled=False), ProgressEmitter()):
+        told.waiting()
+        told.progress("n", 1, 3, 33.3)
+        told.files_progress("n", 1, 3)
+        told.files_progress("n", 0, None)
+        told.verifying("n")
+        told.done("n", Path("/x"))
+        told.error("n", "ü")
+    parts = {"name": "n", "bytes_done": None, "bytes_total": None}
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"event": "waiting"},
+        {"event": "progress", "name": "n", "bytes_done": 1, "bytes_total": 3, "pct": 33.3},
+        {"event": "progress", **parts, "files_done": 1, "files_total": 3, "pct": 33.3},
+        {"event": "progress", **parts, "files_done": 0, "files_total": None, "pct": None},
+        {"event": "verifying", "name": "n"},
+        {"event": "done", "name": "n", "path": "/x"},
+        {"event": "error", "name": "n", "message": "ü"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "CUVIS_OFFLINE"])
+@pytest.mark.parametrize(
+    ("value", "offline"),
+    [("", False), ("0", False), (" False ", False), ("no", False), ("OFF", False), ("1", True), ("yes", True)],
+)
+def test_when_no_connection_may_be_opened(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, offline: bool
+) -> None:
+    """By one variable or the other, as people write them."""
+    for each in ("HF_HUB_OFFLINE", "CUVIS_OFFLINE"):
+        monkeypatch.delenv(each, raising=False)
+    assert not is_offline()
+    monkeypatch.setenv(name, value)
+    assert is_offline() == offline
 
 
 @pytest.fixture
