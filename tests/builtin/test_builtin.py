@@ -12,6 +12,7 @@ from cuvis_ai_hookspecs import specs
 from cuvis_ai_hookspecs.markers import PROJECT_NAME
 from numpy.testing import assert_allclose
 
+from cuvis_ai_core import Pipeline
 from cuvis_ai_core.builtin import BUILTIN_NODES, plugin
 from cuvis_ai_core.errors import PortError
 from cuvis_ai_core.node import ArrayNode
@@ -114,6 +115,38 @@ def test_no_batch_of_images(name: str, image: Any, message: str) -> None:
     with pytest.raises(PortError, match=rf"Node '{name}', input '{first}': {message}") as caught:
         node(**{first: image}, **{port: INPUTS[port] for port in others})
     assert (caught.value.node, caught.value.port) == (name, first)
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_tile_by_tile_the_same_comes_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of whole images, also where the first pixel has no data; tiles may be computed in several threads."""
+    monkeypatch.setattr("cuvis_ai_core.pipeline.tiling.windows._MOST", 8)
+    node_class = _load(BUILTIN_NODES[name])
+    assert node_class.per_pixel
+    assert node_class.thread_safe
+    inputs = {port: INPUTS[port].copy() for port in node_class.INPUT_SPECS}
+    images = next(iter(inputs))
+    inputs[images][0, 0, 0] = np.nan
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": name}]})
+    tiles: list[int] = []
+    found = pipeline.forward_tiled(inputs, progress=lambda done, _: tiles.append(done))
+    assert len(tiles) > 3
+    expected = node_class()(**inputs)
+    assert {port for _, port in found} == expected.keys()
+    for port, value in expected.items():
+        assert_allclose(np.asarray(found["n", port]), value, rtol=1e-5, err_msg=port)
+
+
+@pytest.mark.parametrize("name", ["WavelengthSelector", "SpectralAngleMapper"])
+def test_no_more_tiles_are_looked_at_once_all_bands_have_data(name: str) -> None:
+    """In every image."""
+    node: Any = _built(name)
+    inputs = {port: INPUTS[port] for port in node.INPUT_SPECS}
+    none = {**inputs, "cube": np.where(np.arange(2)[:, None, None, None] == 1, np.nan, CUBE)}
+    half, whole = node.tile_statistics(**none), node.tile_statistics(**inputs)
+    assert (node.statistics_complete(half), node.statistics_complete(whole)) == (False, True)
+    assert node.statistics_complete(node.merge_statistics(half, whole))
+    assert not node.statistics_complete(node.merge_statistics(half, half))
 
 
 @pytest.mark.parametrize("name", BUILTIN_NODES)
