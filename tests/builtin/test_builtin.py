@@ -87,6 +87,16 @@ def test_output_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILTIN_NODES)
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_images_of_one_pixel(name: str, value: float) -> None:
+    """Are images, too."""
+    node = _built(name)
+    given = {port: INPUTS[port] for port in node.INPUT_SPECS}
+    outputs = node(**{port: each[:1, :1, :1] * 0 + value if each.ndim > 1 else each for port, each in given.items()})
+    assert {value.shape[:3] for value in outputs.values() if value.ndim > 1} == {(1, 1, 1)}
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
 def test_inputs_unchanged(name: str) -> None:
     """Inputs are left unchanged."""
     node = _built(name)

@@ -310,6 +310,45 @@ def test_a_list_of_a_stranger_names_nothing_else(cache: Path, tmp_path: Path) ->
         ModelWeights.import_from(tmp_path, None, there)
 
 
+def test_how_far_a_copy_is_is_told(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each so many bytes, but for the last; then that it is compared, and where it is."""
+    told: list[tuple[object, ...]] = []
+
+    class Told(ProgressEmitter):
+        def progress(self, *row: object) -> None:
+            told.append(row)
+
+        def verifying(self, name: str) -> None:
+            told.append((name,))
+
+        def done(self, name: str, path: Path | str) -> None:
+            told.append((name, path))
+
+    put(cache, "tall.pt")
+    monkeypatch.setattr(weights_export_and_import, "_PIECE", 5)
+    ModelWeights.export_to(tmp_path / "carried", ["tall"], cache, progress=Told())
+    assert told == [
+        ("tall", 320, 700, 45.7),
+        ("tall", 640, 700, 91.4),
+        ("tall",),
+        ("tall", ModelWeights.status("tall", tmp_path / "carried").path),
+    ]
+    told.clear()
+    ModelWeights.import_from(tmp_path / "carried", None, tmp_path / "there", progress=Told())
+    assert told[-1] == ("tall", ModelWeights.status("tall", tmp_path / "there").path)
+
+
+@pytest.mark.parametrize(("count", "fits"), [(10_000, True), (10_001, False)])
+def test_a_list_of_a_stranger_has_an_end(cache: Path, tmp_path: Path, count: int, *, fits: bool) -> None:
+    """However many rows it has."""
+    (tmp_path / "cuvis-model-weights.json").write_text(json.dumps({"models": [{"name": "x"}] * count}))
+    if fits:
+        assert len(ModelWeights.import_from(tmp_path, None, cache)) == count
+        return
+    with pytest.raises(ModelDownloadError, match="is no list of exported weights"):
+        ModelWeights.import_from(tmp_path, None, cache)
+
+
 def test_an_import_that_was_ended_leaves_nothing(cache: Path, tmp_path: Path) -> None:
     """The next one removes what it had begun; a link in its place is not followed."""
     put(cache, "tall.pt")
