@@ -77,10 +77,20 @@ def test_an_image_without_data() -> None:
     assert_array_equal(WavelengthSelector()(cube=cube, wavelengths=WAVELENGTHS)["image"], cube[..., [4, 2, 0]])
 
 
-def test_bands_that_were_not_taken() -> None:
+def test_all_picked_bands_without_data() -> None:
+    """They are an error where others have data: the image is not missing as a whole."""
+    cube = CUBE.copy()
+    cube[0, ..., [0, 2, 4]] = np.nan
+    with pytest.raises(PortError, match=r"band 4 \(counted from 0\) at 655 nm") as caught:
+        WavelengthSelector()(cube=cube, wavelengths=WAVELENGTHS)
+    assert "Change 'targets'" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_bands_that_were_not_taken(value: int) -> None:
     """Wavelengths of 0 or -1 stand for bands that were not taken, and are not told as the range of the cube."""
     with pytest.raises(PortError, match="The cube has 440 to 655 nm"):
-        WavelengthSelector(targets=[2000])(cube=CUBE, wavelengths=np.where(WAVELENGTHS > 700, -1, WAVELENGTHS))
+        WavelengthSelector(targets=[2000])(cube=CUBE, wavelengths=np.where(WAVELENGTHS > 700, value, WAVELENGTHS))
 
 
 @pytest.mark.parametrize(
