@@ -1,3 +1,4 @@
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from cuvis_ai_core import Pipeline
+from cuvis_ai_core.builtin._quantiles import Ranks, first_ranks, next_ranks, values_at
 from cuvis_ai_core.builtin.decision import QuantileDecider
 from cuvis_ai_core.errors import InvalidNodeError
 from cuvis_ai_core.pipeline.tiling.threads import thread_count
@@ -76,6 +78,32 @@ def test_bad_quantiles(quantile: Any) -> None:
     """Quantiles out of range are refused."""
     with pytest.raises(InvalidNodeError, match=r"quantile is .*at least 0, below 1"):
         QuantileDecider(quantile=quantile)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_score_is_found_by_its_rank(dtype: type, parts: int) -> None:
+    """Exactly, of any sign, among equal and infinite ones, in one go or by parts; infinity where there is no score."""
+    random = np.random.default_rng(0)
+    scores: NDArray[Any] = (random.normal(size=(3, 60)) * 10.0 ** random.integers(-3, 4, size=(3, 60))).astype(dtype)
+    scores[0, ::7], scores[0, 1], scores[0, 2], scores[0, 3:5] = np.nan, np.inf, -np.inf, 0.5
+    scores[1] = np.nan
+    scores[2, 30:] = scores[2, 3]
+    tiles = np.array_split(scores, parts, axis=1)
+    for rank in (0, 1, 25, 50):
+
+        def place(total: int, rank: int = rank) -> int:
+            return min(rank, max(total - 1, 0))
+
+        ranks = reduce(Ranks.merged, map(first_ranks, tiles))
+        steps = 1
+        while not ranks.is_last():
+            ranks = reduce(Ranks.merged, [next_ranks(ranks, tile, place) for tile in tiles])
+            steps += 1
+        found = values_at(ranks, place)
+        assert steps == np.dtype(dtype).itemsize // 2
+        assert ranks.totals.tolist() == [51, 0, 60]
+        assert found == [float(np.sort(scores[0])[rank]), np.inf, float(np.sort(scores[2])[rank])]
 
 
 @pytest.mark.slow
