@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -418,6 +419,29 @@ def test_a_dependency_of_its_own_is_served_from_the_target(
     registry.unload_plugin("echo")
     for name in set(sys.modules) - before:
         sys.modules.pop(name, None)
+
+
+def test_a_dependency_from_a_repository_comes_from_there(
+    registry: NodeRegistry,
+    git_host: GitHost,
+    project_files: Callable[..., Files],
+    tmp_path: Path,
+) -> None:
+    """Named by its address and a folder there, and needing another one of the kind; nobody has built them before."""
+    needs: tuple[str, ...] = ()
+    for name in ("far_below", "far"):
+        files = {f"lib/{file}": text for file, text in project_files(name, dependencies=needs).items()}
+        url = git_host.add(name, {**files, "lib/of.txt": uuid4().hex}, tag="v1")
+        needs = (f"{name} @ git+{url}@v1#subdirectory=lib",)
+    files = project_files(dependencies=needs)
+    files["src/echo_plugin/nodes.py"] += "import far.nodes\nimport far_below.nodes\n"
+    config = {"repo": git_host.add("near", files, tag="v1"), "tag": "v1", "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("near", config)
+    # By then they are built, which uv tells in other words.
+    registry.unload_plugin("near")
+    NodeRegistry.set_cache_dir(tmp_path / "another cache")
+    registry.load_plugin("near", config)
+    assert registry.get("Echo") is not None
 
 
 def test_a_host_that_changed_is_resolved_against_again_without_a_rebuild(

@@ -156,4 +156,4 @@ def with_addresses(pins: list[str], requirements: tuple[str, ...]) -> list[str]:
 
     # uv's JSON has a version in place of the address: the index would be asked for what only that file is.
     addressed = {normalised(each.name): str(each) for text in requirements if (each := Requirement(text)).url}
-    return [addressed.get(normalised(pin.partition("==")[0]), pin) for pin in pins]
+    return [addressed.get(needed_name(pin), pin) for pin in pins]

@@ -11,6 +11,7 @@ from cuvis_ai_core.plugins.cache.sources import Source
 from cuvis_ai_core.plugins.cache.store import long_hash
 from cuvis_ai_core.plugins.cache.unsettled_tags import settle
 from cuvis_ai_core.plugins.dependencies import host_environment
+from cuvis_ai_core.plugins.dependencies.requirements import needed_name
 from cuvis_ai_core.plugins.installing.install_request import Carried, Choice, Needs, Versions
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Resolution:
         union = dict.fromkeys(text for name in names for text in self._plugins[name].requirements)
         # Less what the core itself needs: a private second copy of that is possible, and is looked at plugin by plugin.
         pins = self._lacking(self._uv, host_environment.without_exchange(tuple(union)), preferred)
-        host_environment.refuse_exchange(names[-1], [pin.partition("==")[0] for pin in pins])
+        host_environment.refuse_exchange(names[-1], [needed_name(pin) for pin in pins])
         return pins
 
     def _in_order(self, names: Sequence[str]) -> dict[str, Choice]:
@@ -146,8 +147,9 @@ class Resolution:
         asked = host_environment.without_exchange(needs.requirements)
         if not asked:
             return []
-        pins = self._lacking(needs.uv, asked, shared)
-        host_environment.refuse_exchange(needs.distribution, [pin.partition("==")[0] for pin in pins])
+        # An address is for those that state it themselves.
+        pins = self._lacking(needs.uv, asked, [pin for pin in shared if " @ " not in pin])
+        host_environment.refuse_exchange(needs.distribution, [needed_name(pin) for pin in pins])
         return host_environment.with_addresses(pins, needs.requirements)
 
     def _lacking(self, uv: "Uv", asked: Sequence[str], chosen: Sequence[str]) -> list[str]:

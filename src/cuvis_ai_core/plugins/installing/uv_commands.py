@@ -67,6 +67,8 @@ class Uv(UvProgram):
     ) -> list[str]:
         """Return `name==version` of everything that the host, or an environment, lacks for some requirements.
 
+        Of what comes from an address it is `name @ address`, with the commit of a repository.
+
         Args:
             requirements: What is needed; for an environment also editable projects (`-e`, path).
             constraints: Versions that must stay as they are.
@@ -100,10 +102,15 @@ class Uv(UvProgram):
                 plugin=self.plugin,
                 output=notes,
             )
-        # Of an editable project uv says no version.
         changes = json.loads(answer or "{}").get("changes", [])
-        found = [each for each in changes if each["action"] == "installed" and "version" in each]
-        return [f"{each['name']}=={each['version']}" for each in found]
+        # Addresses stand in the lines for people alone; what was not built yet has no version.
+        addresses = dict(re.findall(r"(?m)^ *\+ ([^\s=]+)(?: @ |==\S+ \(from )([^\s)]+)\)?$", notes))
+        pins = {each["name"]: each.get("version") for each in changes if each["action"] == "installed"}
+        return [
+            f"{name} @ {addresses[name]}" if name in addresses else f"{name}=={version}"
+            for name, version in pins.items()
+            if name in addresses or version
+        ]
 
     def wheels(self, pins: Sequence[str], python: Path | str | None = None) -> list[Wheels]:
         """Return where the wheels of some pins are, as the package index says.

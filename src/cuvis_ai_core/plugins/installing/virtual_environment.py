@@ -65,7 +65,7 @@ class EnvironmentInstallation(Installation[Environment]):
                 raise
             pins = self._resolved(())
         own = {self._distribution, *host_wheels.names()}
-        names = sorted({pin.partition("==")[0]: pin for pin in pins}.items())
+        names = sorted({needed_name(pin): pin for pin in pins}.items())
         return [self._addresses.get(name, pin) for name, pin in names if name not in own]
 
     def what(self) -> str:
