@@ -330,6 +330,23 @@ def test_a_preview_is_not_the_data(tmp_path: Path, name: str, begin: bytes, kind
     assert caught.value.hint == f"Give the header: '{header}'."
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("scene.hdr", r"describes a file of another format \(file type = TIFF\)"),
+        ("scene.tif.hdr", r"lies beside '.*scene\.tif', which is a TIFF picture"),
+    ],
+)
+def test_a_header_of_a_tiff_file(tmp_path: Path, name: str, says: str) -> None:
+    """ENVI writes one beside each file that it opens: the file itself is to be given, and no bytes of it are values."""
+    header = _edit(_save(tmp_path), "file type = TIFF")
+    header.with_suffix(".img").unlink()
+    header.rename(tmp_path / name)
+    (tmp_path / "scene.tif").write_bytes(b"II*\0" + bytes(300))
+    with pytest.raises(CubeError, match=rf"(?s){says}.*Give that file.*scene\.tif'"):
+        read_envi(tmp_path / name)
+
+
 def test_a_cube_without_data_is_remarked(tmp_path: Path) -> None:
     """Whether its values are NaN or stand for no data."""
     assert read_envi(_edit(_save(tmp_path, np.full((2, 2, 2), 7)), "data ignore value = 7")).remarks == (

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cuvis_ai_core.data.magic import PACKED_BY_GZIP, other_kind
+from cuvis_ai_core.data.magic import PACKED_BY_GZIP, other_kind, refuse_stand_in, suffix_by_content
 from cuvis_ai_core.errors import CubeError
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ def find_data_file(header: "EnviHeader") -> Path:
     fitting = own if len(own) == 1 else [file for file in own if file.stat().st_size == bytes_of(header)]
     if len(fitting) == 1:
         return fitting[0]
+    if not found and (kind := header.text("file type")) and not kind.lower().startswith("envi"):
+        raise header.error(
+            f"describes a file of another format (file type = {kind}), which has what it says itself.",
+            hint=f"Give that file, as in '{base.with_suffix('.tif').name}'.",
+        )
     if not found:
         others = [f"'{file.name}' has the size, and is {kind}" for file, kind in _of_other_kinds(header, base)]
         raise header.error(
@@ -84,15 +89,18 @@ def find_data_file(header: "EnviHeader") -> Path:
 
 
 def refuse_companion(header: "EnviHeader", file: Path) -> None:
-    """Refuse a picture or a text that only lies beside a header, under its name: recorders put previews there.
+    """Refuse what is no raw data: a picture or a text that recorders put beside a header, a TIFF file that ENVI opened.
 
     Raises:
-        CubeError: The file is of another kind than raw data, and has not their size.
+        CubeError: The file begins as one of another kind, and has not the size that the header describes.
     """
     # What gzip packed may be the data.
     if file.stat().st_size != bytes_of(header) and (kind := other_kind(file)) not in {None, PACKED_BY_GZIP}:
+        refuse_stand_in(file)
+        itself = suffix_by_content(file) is not None
         raise header.error(
-            f"lies beside '{file}', which is {kind} and not its data.", hint=f"Give the header: '{header.path}'."
+            f"lies beside '{file}', which is {kind} and not its data.",
+            hint=f"Give that file itself: '{file}'." if itself else f"Give the header: '{header.path}'.",
         )
 
 

@@ -15,7 +15,6 @@ from cuvis_ai_core.data.formats.envi.file_pairs import ENVI, bytes_of, find_data
 from cuvis_ai_core.data.formats.envi.header_fields import EnviHeader, read_header
 from cuvis_ai_core.data.formats.envi.map_and_time_fields import read_place
 from cuvis_ai_core.data.lazy_array import LazyArray, Read
-from cuvis_ai_core.data.magic import refuse_stand_in
 from cuvis_ai_core.data.no_data_values import is_missing
 from cuvis_ai_core.data.raw_pieces import raw_reader
 from cuvis_ai_core.node.dtypes import floating_for
@@ -42,9 +41,9 @@ def read_envi(path: Path) -> Cube:
     """
     is_header = path.suffix.lower() == ENVI
     header = read_header(path if is_header else header_of(path))
-    if not is_header:
-        refuse_companion(header, path)
-    data = _physical(header, _raw(header, find_data_file(header) if is_header else path))
+    file = find_data_file(header) if is_header else path
+    refuse_companion(header, file)
+    data = _physical(header, _raw(header, file))
     wavelengths, fwhm, good = read_bands(header)
     place = read_place(header)
     return Cube(
@@ -66,7 +65,6 @@ def _raw(header: EnviHeader, file: Path) -> Read:
     content = _unpacked(header, file, expected) if _is_packed(header, file, expected) else None
     found = file.stat().st_size if content is None else len(content)
     if found < expected:
-        refuse_stand_in(file)
         raise header.error(
             f"describes {expected} bytes of data, but '{file}' has {found}: it is truncated.",
             hint="Copy the data file again, or correct samples, lines, bands, data type or header offset.",
