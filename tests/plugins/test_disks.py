@@ -14,6 +14,7 @@ from cuvis_ai_core._folder_removal import remove_tree
 from cuvis_ai_core.errors import PluginLoadError, StoreError
 from cuvis_ai_core.plugins.cache.housekeeping import entries
 from cuvis_ai_core.plugins.cache.store import Store
+from cuvis_ai_core.plugins.installing.host_wheels import wheels_in
 
 LIMITED = """\
 import resource, sys
@@ -124,6 +125,18 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-R", "+i", str(folder)], check=True)
         yield
         subprocess.run(["chattr", "-R", "-i", str(folder)], check=True)
+
+
+def test_old_wheels_of_the_host_that_cannot_be_removed_are_in_nobodys_way(tmp_path: Path) -> None:
+    """Another user's, perhaps: plugins are installed all the same."""
+    store = Store(tmp_path / "cache")
+    old = store.host_wheels / "old"
+    old.mkdir(parents=True)
+    (old / "some.whl").touch()
+    os.utime(old, (0, 0))
+    with read_only(old):
+        assert all(wheel.is_file() for wheel in wheels_in(store, tmp_path / "wheels").values())
+        assert old.exists()
 
 
 @pytest.mark.parametrize("part", [".", ".locks", ".tmp", ".targets", ".targets/echo@"])

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -442,6 +443,20 @@ def test_wheels_of_this_package_go_with_everything_only(cache: Path) -> None:
     assert store.host_wheels.is_dir()
     assert clear(store) == []
     assert not store.host_wheels.exists()
+
+
+def test_two_may_clear_a_cache_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first has removed is no error of the second, which waited for it."""
+    store = Store(cache)
+    store.host_wheels.mkdir(parents=True)
+    waits = threading.Event()
+    monkeypatch.setattr(logging.getLogger(Store.__module__), "info", lambda _: waits.set())
+    with ThreadPoolExecutor() as pool:
+        with store.lock("host-wheels"):
+            second = pool.submit(clear, store)
+            assert waits.wait(60)
+            store.host_wheels.rmdir()
+        assert second.result() == []
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import platform
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -92,7 +93,8 @@ def wheels_in(store: Store, folder: Path, *, dry: bool = False) -> dict[str, Pat
         os.utime(place)  # the folder's time alone: uv looks at those of the files
         for other in listed(place.parent):
             if time.time() - changed(other) > _UNUSED_SECONDS:
-                remove_tree(other)
+                with suppress(OSError):  # another user's: it is in nobody's way
+                    remove_tree(other)
     return kept
 
 
