@@ -184,6 +184,20 @@ def test_no_batch_to_train_on_is_an_error(make_pipeline: Make) -> None:
         Published(pipeline, Dark(), ["error"], None, {"max_epochs": 1, "accelerator": "cpu"}).fit()
 
 
+def test_a_callback_may_stop_a_training_before_its_first_batch(make_pipeline: Make) -> None:
+    """That is no error of the data."""
+
+    class Stop(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+            trainer.should_stop = True
+
+    pipeline = make_pipeline()
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    before = pipeline.nodes["scores"].linear.weight.clone()
+    Published(pipeline, Scenes(), ["error"], None, {"max_epochs": 1, "accelerator": "cpu"}, callbacks=[Stop()]).fit()
+    assert torch.equal(before, pipeline.nodes["scores"].linear.weight)
+
+
 def test_what_a_node_keeps_in_validation_can_be_written_in_training(make_pipeline: Make) -> None:
     """As metrics of torchmetrics do, which add up from pass to pass."""
     pipeline = make_pipeline()

@@ -120,7 +120,8 @@ class GradientTrainer(pl.LightningModule):
         with undisturbed(self.pipeline):
             trainer = self._trainer_of_lightning()
             trainer.fit(self, datamodule=self.datamodule)
-        if not trainer.global_step:  # Lightning says so by a warning, and goes on
+        # Lightning says so by a warning, and goes on. A callback may stop before the first batch.
+        if not trainer.global_step and not trainer.should_stop:
             raise TrainRunError(
                 f"{type(self.datamodule).__name__} gave no batch to train on: the weights are as they were.",
                 hint="Look at its train_dataloader().",
