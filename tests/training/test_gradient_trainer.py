@@ -355,6 +355,29 @@ def test_a_module_of_torchscript_is_trained(make_trainer: Make, batches: Make) -
     assert _equal(_state(plain), _state(traced))
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "night", "SLURM_JOB_ID": "7"},
+        {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NAME": "night", "SLURM_PROCID": "0"},
+    ],
+)
+def test_a_job_of_several_tasks_trains_in_one(
+    make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    """As SLURM gives a whole node to a command, and no signal has the job begin anew."""
+    expected = make_trainer(max_epochs=1)
+    expected.fit(batches(0, 1))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGUSR1)
+    seen: list[Any] = []
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(batches(0, 1), observer=lambda _: seen.append(signal.getsignal(signal.SIGUSR1)))
+    assert seen == [before]
+    assert _equal(_state(trainer), _state(expected))
+
+
 def test_what_could_not_be_saved_is_said_before_the_first_epoch(
     make_trainer: Make, batches: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import TrainRunError
@@ -63,6 +64,9 @@ class Fit:
             devices=1
             if trainer.pipeline.device in {"cpu", "mps"}
             else [torch.device(trainer.pipeline.device).index or 0],
+            # One process, whatever a scheduler of clusters says of the job in the environment: of several tasks
+            # Lightning would want a process each, and have the job begin anew at a signal.
+            plugins=[LightningEnvironment()],
             accelerator="gpu" if trainer.pipeline.device.startswith("cuda") else trainer.pipeline.device,
             logger=False,
             enable_progress_bar=False,
