@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.helpers import dtype_to_proto, numpy_to_proto, proto_to_numpy
-from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw, to_array
+from cuvis_ai_core.grpc.messages.tensors import NUMBERS, from_raw, to_array, why_not
 
 DTYPES = st.sampled_from([np.dtype(name) for name in NUMBERS])
 
@@ -78,6 +78,27 @@ def test_dtypes_that_the_wire_lacks_become_wider_ones() -> None:
         numpy_to_proto(np.array([1j]))
     with pytest.raises(ValueError, match="complex64"):
         dtype_to_proto(np.complex64)
+
+
+def test_what_is_masked_travels_as_no_number() -> None:
+    """As a pipeline in this process takes it; an array that hides nothing is sent as it is."""
+    masked = np.ma.masked_array(np.array([1, 2, 3], np.float32), mask=[False, True, False])
+    assert np.array_equal(proto_to_numpy(numpy_to_proto(masked)), [1, np.nan, 3], equal_nan=True)
+    assert proto_to_numpy(numpy_to_proto(np.ma.masked_array([1, 2]))).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.array([1j]), "an array of dtype complex128, which a message does not have: float32, float64, int32"),
+        (np.array(["a"]), "an array of dtype "),
+        (object(), "of type object, which a message does not have"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_with_the_reason(value: object, reason: str) -> None:
+    """It is the dtype of an array, and the type of anything else."""
+    assert to_array(value) is None
+    assert why_not(value).startswith(reason)
 
 
 def test_torch_tensors_travel_too() -> None:

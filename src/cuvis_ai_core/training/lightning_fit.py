@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # not exported
 
 from cuvis_ai_core.data.dataset_batches import AnyBatches
 from cuvis_ai_core.errors import TrainRunError

@@ -15,7 +15,7 @@ from cuvis_ai_core.grpc.client.cancellable_calls import waited_for
 from cuvis_ai_core.grpc.client.channel import LARGEST, Again, authorization, open_channel
 from cuvis_ai_core.grpc.client.training_progress import Progress, progress_of
 from cuvis_ai_core.grpc.messages.schema_generations import SERVICE, wire
-from cuvis_ai_core.grpc.messages.tensors import to_array
+from cuvis_ai_core.grpc.messages.tensors import to_array, why_not
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 from cuvis_ai_core.grpc.shared_memory.client_tensors import ClientTensors
 from cuvis_ai_core.grpc.shared_memory.lent_memory import Lent
@@ -327,7 +327,7 @@ class Client:
             # Before anything is lent: what cannot be sent must not leave memory lent.
             array = to_array(value)
             if array is None:
-                raise TypeError(f"'{name}' is of type {type(value).__name__}, which cannot be sent.")
+                raise TypeError(f"'{name}' is {why_not(value)}.")
             self._tensors.write(getattr(batch, name) if name in _FIELDS else batch.extra_inputs[name], array, lent)
         return batch
 

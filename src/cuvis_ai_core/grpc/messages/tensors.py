@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.errors import MissingExtraError, ServiceError
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 from cuvis_ai_core.node.dtypes import dtype_name
+from cuvis_ai_core.pipeline.execution.value_conversion import without_mask
 
 NUMBERS: Final = {
     "float32": 1,
@@ -44,7 +45,8 @@ def to_array(value: Any) -> NDArray[Any] | None:
         if dtype_name(value.dtype) == "bfloat16":
             value = value.float()
     try:
-        array = np.asarray(value)
+        # As a pipeline in this process takes it: what is masked is NaN.
+        array = np.asarray(without_mask(value))
     except Exception:  # noqa: BLE001 - a plugin's object may refuse in any way
         return None
     name = array.dtype.name
@@ -52,6 +54,14 @@ def to_array(value: Any) -> NDArray[Any] | None:
     if name == "uint64" and (array.size == 0 or int(array.max()) <= np.iinfo(np.int64).max):
         return array.astype(np.int64)
     return array.astype(_WIDER[name]) if name in _WIDER else array if name in NUMBERS else None
+
+
+def why_not(value: object) -> str:
+    """Return why `to_array` makes no array of a value, for the end of a sentence."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not hasattr(value, "shape"):
+        return f"of type {type(value).__name__}, which a message does not have"
+    return f"an array of dtype {dtype_name(dtype)}, which a message does not have: {', '.join(NUMBERS)}"
 
 
 def raw_bytes(array: NDArray[Any]) -> memoryview:
@@ -114,7 +124,7 @@ def numpy_to_proto(array: NDArray[Any]) -> Any:
 
     found = to_array(array)
     if found is None:
-        raise ValueError(f"An array of dtype {getattr(array, 'dtype', type(array).__name__)} cannot be sent.")
+        raise ValueError(f"What is to be sent is {why_not(array)}.")
     return fill(cuvis_ai_pb2.Tensor(), found)
 
 

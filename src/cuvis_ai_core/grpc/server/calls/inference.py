@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cuvis_ai_core._nearest import did_you_mean
 from cuvis_ai_core.errors import ServiceError
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, messages
-from cuvis_ai_core.grpc.messages.tensors import to_array
+from cuvis_ai_core.grpc.messages.tensors import to_array, why_not
 from cuvis_ai_core.grpc.messages.zero_copy_inference import write_inference
 from cuvis_ai_core.grpc.server.call_context import Call, Handler
 from cuvis_ai_core.grpc.server.inference_inputs import batch_of
@@ -147,7 +147,7 @@ def _sorted(values: Mapping[Address, Any], *, asked: bool) -> tuple[dict[str, An
             outputs[name] = array
         elif asked:
             raise ServiceError(
-                f"Output '{name}' is of type {type(value).__name__}, which the wire does not have.",
+                f"Output '{name}' is {why_not(value)}.",
                 code="INVALID_ARGUMENT",
             )
         else:
