@@ -259,3 +259,41 @@ def test_items_behind_links_in_a_file(tmp_path: Path) -> None:
         for name in ("l16", "none", "g/none", "d/d"):
             with pytest.raises(KeyError, match="is not there"):
                 inside(path, file, name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "crs", "placed"),
+    [
+        ({"Projection": "HE5_GCTP_UTM", "ZoneCode": "-33", "SphereCode": "12"}, None, "EPSG:32733", True),
+        ({"Projection": "HE5_GCTP_UTM", "ZoneCode": "9", "SphereCode": "12"}, None, "EPSG:32609", True),
+        ({"Projection": "HE5_GCTP_UTM", "ZoneCode": "9", "SphereCode": "0"}, None, None, True),
+        ({"Projection": "HE5_GCTP_UTM", "GridOrigin": "HE5_HDFE_GD_UL"}, 3035, "EPSG:3035", True),
+        ({"Projection": "HE5_GCTP_UTM", "GridOrigin": "HE5_HDFE_GD_LL"}, 3035, None, False),
+        ({"Projection": "HE5_GCTP_SNSOID"}, None, None, True),
+        ({"Projection": "HE5_GCTP_GEO"}, None, None, False),
+        ({"LowerRightMtrs": "DEFAULT"}, 32633, None, False),
+    ],
+)
+def test_grids_of_hdf_eos(
+    tmp_path: Path, fields: dict[str, str], code: int | None, crs: str | None, *, placed: bool
+) -> None:
+    """Their corners are the outer ones, in a text of the file, which has other grids as well."""
+    corners = {"UpperLeftPointMtrs": "(300.0,900.000000)", "LowerRightMtrs": "(390.0,840.0)"}
+    lines = [f"\t\t{key}={value}" for key, value in (corners | fields).items()]
+    text = (
+        'GROUP=GridStructure\n\tGROUP=GRID_1\n\t\tGridName="OTHER"\n\t\tUpperLeftPointMtrs=(1,2)\n\tEND_GROUP=GRID_1\n'
+    )
+    text += (
+        '\tGROUP=GRID_2\n\t\tGridName="HYP"\n' + "\n".join(lines) + "\n\tEND_GROUP=GRID_2\nEND_GROUP=GridStructure\n"
+    )
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        grid = file.create_group("HDFEOS/GRIDS/HYP")
+        grid["Data Fields/toa_radiance"] = DATA.transpose(2, 0, 1)
+        grid["Data Fields/toa_radiance"].attrs["wavelengths"] = NM
+        if code is not None:
+            grid.attrs["epsg_code"] = code
+        file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(text)
+    cube = read_cube(tmp_path / "a.h5", READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    assert cube.crs == crs
+    assert cube.transform == ((30, 0, 300, 0, -30, 900) if placed else None)

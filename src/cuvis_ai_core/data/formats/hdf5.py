@@ -1,5 +1,6 @@
 """Cubes in HDF5 files: PRISMA (`.he5`), EMIT and other NetCDF-4, MATLAB from 7.3 on, and any other by its path."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -7,8 +8,10 @@ from cuvis_ai_core.data.cube import Cube
 from cuvis_ai_core.data.formats.arrays_to_cube import cube_of
 from cuvis_ai_core.data.formats.hdf5_datasets import attributes, datasets, open_file
 from cuvis_ai_core.data.formats.hdf5_filters import unpacked
+from cuvis_ai_core.data.formats.hdf_eos import place_of_grid
 from cuvis_ai_core.data.formats.optional_libraries import library
 from cuvis_ai_core.data.formats.prisma import is_prisma, read_prisma
+from cuvis_ai_core.data.formats.variable_choice import choose
 from cuvis_ai_core.errors import CubeError
 
 _HDF4: Final = b"\x0e\x03\x13\x01"
@@ -45,4 +48,8 @@ def read_hdf5(path: Path, array: str | None = None) -> Cube:
         stored = [each.array for each in variables.values() if isinstance(each.array, h5py.Dataset)]
         stored.sort(key=lambda each: each.ndim)  # lists of bands are what is read here
         with unpacked(path, stored):
-            return cube_of(path, variables, attributes(file), array)
+            cube = cube_of(path, variables, attributes(file), array)
+        if cube.crs is None and cube.transform is None:
+            place = place_of_grid(path, file, choose(path, variables, array).name, *cube.data.shape[:2])
+            return replace(cube, crs=place.crs, transform=place.transform)
+        return cube
