@@ -72,16 +72,16 @@ def test_what_is_missing_is_asked_for_word_by_word(
         assert program.missing(["a>1", "--x"], ["b==1", "c==2"], **options) == ["a==1"]
         assert words(calls[-1], program.folder) == command
         assert (program.folder / "constraints.txt").read_text() == "b==1\nc==2"
-    addresses = " + a==1\n + editable @ file:///e\n + far @ git+https://h/f@0#subdirectory=l\n ~ other @ file:///o\n"
-    addresses += " + built==2 (from git+https://h/b@0)\n"
+    addresses = " + a==1\n + editable @ file:///e(2)\n + far @ git+https://h/f@0#subdirectory=l\n ~ other @ file:///o\n"
+    addresses += " + built==2 (from git+https://h/b(1)@0)\n"
     changes = [
         *CHANGES,
         {"name": "far", "action": "installed"},
         {"name": "built", "version": "2", "action": "installed"},
     ]
     answers.append((json.dumps({"changes": changes}), f"Would install 4 packages\n{addresses}", 0))
-    far, built = "far @ git+https://h/f@0#subdirectory=l", "built @ git+https://h/b@0"
-    assert program.missing(["a>1"], []) == ["a==1", "editable @ file:///e", far, built]
+    far, built = "far @ git+https://h/f@0#subdirectory=l", "built @ git+https://h/b(1)@0"
+    assert program.missing(["a>1"], []) == ["a==1", "editable @ file:///e(2)", far, built]
     assert uv(dry=True).missing(["a"], [], build=True) == []
     assert "--no-build --python" in words(calls[-1], program.folder)
     answers.append(("", "warning: The package `a==1` does not have an extra named `x`", 0))

@@ -26,7 +26,8 @@ def refuse_addresses(name: str, pins: Iterable[str], requirements: Sequence[str]
             raise LockError(
                 f"The lock file has {distribution} of plugin '{name}' at an address of its own, which the plugin does "
                 "not name: dependencies come from the package index.",
-                hint=_HINT,
+                hint=f"If a dependency of the plugin needs it from there, name it in the plugin's own pyproject.toml "
+                f"too: {without_credentials(pin)}\nElse: {_HINT[0].lower()}{_HINT[1:]}",
                 plugin=name,
             )
 

@@ -104,7 +104,8 @@ class Uv(UvProgram):
             )
         changes = json.loads(answer or "{}").get("changes", [])
         # Addresses stand in the lines for people alone; what was not built yet has no version.
-        addresses = dict(re.findall(r"(?m)^ *\+ ([^\s=]+)(?: @ |==\S+ \(from )([^\s)]+)\)?$", notes))
+        lines = re.findall(r"(?m)^ *\+ ([^\s=]+)(?: @ (\S+)|==\S+ \(from (\S+)\))$", notes)
+        addresses = {name: unbuilt or built for name, unbuilt, built in lines}
         pins = {each["name"]: each.get("version") for each in changes if each["action"] == "installed"}
         return [
             f"{name} @ {addresses[name]}" if name in addresses else f"{name}=={version}"
