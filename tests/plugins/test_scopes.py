@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -113,6 +114,10 @@ def test_a_module_is_loaded_once_under_its_private_name(opened: Opener) -> None:
     assert scope.import_by_name("collections") is importlib.import_module("collections")
     assert scope.import_by_name(".abc", "collections") is importlib.import_module("collections.abc")
     assert loaded(scope) == [scope.name, "pkg", "pkg.part", "single"]
+    assert importlib.util.find_spec(scope.name) is scope.package.__spec__
+    located = scope.locate("pkg.part")
+    assert located is not None
+    assert (located.origin, scope.keeps("pkg.part")) == (package.part.__file__, True)
     assert "pkg" not in sys.modules or not sys.modules["pkg"].__name__.startswith(scope.name)
 
 
@@ -174,24 +179,6 @@ def test_a_library_has_a_lent_module_until_the_path_has_one(
     (host / "cuvis_test_lent.py").write_text("WHO = 'host'\n")
     os.utime(host, (0, 0))  # another time, by which the import system sees that there is something new
     assert {who() for _ in range(2)} == {"host"}
-
-
-def test_a_library_has_a_lent_module_where_the_working_directory_is_gone(
-    opened: Opener, tmp_path: Path, write_files: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the import system passes over it, which the path may name by an empty entry."""
-    write_files(
-        tmp_path / "code", {"cuvis_test_lent.py": "WHO = 'plugin'\n", "pkg/asks.py": "import cuvis_test_asking\n"}
-    )
-    library = "import cuvis_test_lent\n\ndef who():\n    return cuvis_test_lent.WHO\n"
-    monkeypatch.syspath_prepend(write_files(tmp_path / "host", {"cuvis_test_asking.py": library}))
-    monkeypatch.syspath_prepend("")
-    scope = opened(tops=TOPS | {"cuvis_test_lent"}, lent=frozenset({"cuvis_test_lent"}))
-    who = scope.import_module("pkg.asks").cuvis_test_asking.who
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    assert {who() for _ in range(3)} == {"plugin"}
 
 
 def test_modules_leave_with_the_last_holder_and_come_back(opened: Opener) -> None:
