@@ -18,6 +18,9 @@ from cuvis_ai_core.errors import CubeError
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 """The scheme of an address has two letters or more: one is a drive."""
 
+_CACHES: Final = re.compile(r"^(?:(?:simplecache|filecache|blockcache|cached)::)+(?=[a-z][a-z0-9+.-]+:/)")
+"""By which fsspec is asked to keep a copy, as is done anyway."""
+
 _LOCAL: Final = ("file", "local")
 _FILE: Final = re.compile(rf"({'|'.join(_LOCAL)}):/{{1,3}}([^/].*)", re.DOTALL)
 
@@ -51,7 +54,7 @@ def as_url(path: Path | str) -> str | None:
 
     In an archive at an address a file is one as fsspec writes it: `zip://scene.hdr::https://host/scenes.zip`.
     """
-    parts = [(_ADDRESS.match(part), part) for part in str(path).split("::")]
+    parts = [(_ADDRESS.match(part), part) for part in _CACHES.sub("", str(path)).split("::")]
     found, first = parts[0]
     if found is None or found[1] in _LOCAL:
         return None
@@ -64,7 +67,7 @@ def as_url(path: Path | str) -> str | None:
 
 def as_path(path: Path | str) -> Path:
     """Return a path, also one that is given as `file:///...`; `~` is the home folder."""
-    given = Path(path)
+    given = Path(_CACHES.sub("", str(path)))
     return Path(url2pathname(f"/{found[2]}")) if (found := _FILE.fullmatch(str(given))) else given.expanduser()
 
 

@@ -66,6 +66,15 @@ def test_read_and_kept(served: tuple[Path, str, list[str]]) -> None:
     assert read_cube(f"{url}/a.npy", READERS).data.shape == (4, 3, 4)
 
 
+@pytest.mark.parametrize("kept", ["simplecache", "filecache", "blockcache::simplecache"])
+def test_addresses_with_a_cache_of_fsspec(served: tuple[Path, str, list[str]], kept: str) -> None:
+    """What asks fsspec for a copy is no name of a file, and the copy is made anyway."""
+    folder, url, _ = served
+    np.savez(folder / "a.npz", a=DATA, b=DATA + 1)
+    np.testing.assert_array_equal(read_cube(f"{kept}::{url}/a.npz::b", READERS).data, DATA + 1)
+    np.testing.assert_array_equal(Cubes([f"{kept}::{url}/a.npz::a"], READERS)[0].data, DATA)
+
+
 def test_as_a_path(served: tuple[Path, str, list[str]]) -> None:
     """An address that went through a path, which knows no double slash, is still one; several cubes too."""
     folder, url, _ = served
