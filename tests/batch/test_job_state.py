@@ -319,7 +319,8 @@ def test_what_a_worker_does_with_a_cube_stands_in_its_record(tmp_path: Path) -> 
     assert 0 < about.pop("seconds") <= found["seconds"]
     assert about == batch_record(unit, "print", unit.state(), worker="local-7", tries=2)
     assert record["nodes"] == begun.nodes
-    assert begun.run(Unit(str(tmp_path / "gone.npy"), "gone"))["kind"] == "FileNotFoundError"
+    gone = begun.run(Unit(str(tmp_path / "gone.npy"), "gone"))
+    assert (gone["kind"], gone["error"].startswith("There is no cube")) == ("CubeError", True), gone
 
 
 @pytest.mark.parametrize("shard", [(-1, 2), (2, 2), (3, 2), (0, 0)])
