@@ -167,6 +167,23 @@ def test_hyper_parameters_rebuild(name: str) -> None:
     assert (again.name, again.hparams, again.should_execute("train")) == ("again", node.hparams, False)
 
 
+GIVEN: dict[str, dict[str, Any]] = {
+    "MinMaxNormalizer": {"per_channel": True, "eps": 0.25},
+    "QuantileDecider": {"quantile": 0.25},
+    "RXDetector": {"regularization": 0.25},
+    "SpectralAngleMapper": {"reference": [1.0, 2.0]},
+    "WavelengthSelector": {"targets": [500.0], "tolerance": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", BUILTIN_NODES)
+def test_what_is_given_is_kept(name: str) -> None:
+    """All that a saved pipeline builds the node of again: hyper-parameters, name and stages."""
+    node = _load(BUILTIN_NODES[name])(**GIVEN[name], name="given", execution_stages=["val"])
+    assert (node.hparams, node.name) == (GIVEN[name], "given")
+    assert (node.should_execute("val"), node.should_execute("train")) == (True, False)
+
+
 def test_reader_hook() -> None:
     """The module answers the hook, and the readers that it names are there."""
     manager = pluggy.PluginManager(PROJECT_NAME)
