@@ -193,6 +193,20 @@ def test_any_file_of_a_repository(hub: Hub, cache: Path, tmp_path: Path) -> None
         ModelWeights.download_model("small", repo_id="lab/Belt")
 
 
+def test_a_file_of_a_revision_is_the_one_that_loaders_find(hub: Hub, cache: Path, tmp_path: Path) -> None:
+    """Without asking for a revision, and without a connection; a hash is compared in any case."""
+    path = ModelWeights.download_model(
+        repo_id="lab/Belt",
+        filename="cfg/c.json",
+        revision=COMMIT,
+        sha256=digest(CONFIG).upper(),
+        cache_dir=cache,
+        out=tmp_path,
+    )
+    assert (path, path.read_bytes()) == (tmp_path / "c.json", CONFIG)
+    assert (cache / MAIN).read_text() == COMMIT
+
+
 def test_weights_where_a_loader_reads_them(cache: Path, tmp_path: Path) -> None:
     """In its folder, in none other, and a file that is there is left alone."""
     put(cache, "small.pt", "cfg/c.json")
