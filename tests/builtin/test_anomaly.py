@@ -271,3 +271,24 @@ def test_the_order_in_memory_changes_no_score() -> None:
     by_band = np.moveaxis(np.ascontiguousarray(np.moveaxis(image, -1, 0)), 0, -1)
     scores = RXDetector().forward(image)["scores"]
     assert_allclose(RXDetector().forward(by_band)["scores"], scores, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rough"), [("plain", False), ("steady", False), ("without data", False), ("near", True)]
+)
+def test_images_are_gone_through_again_only_where_their_bands_nearly_follow_from_others(
+    kind: str, *, rough: bool
+) -> None:
+    """Which takes twice the time; once is enough."""
+    random = np.random.default_rng(0)
+    image = random.normal(size=(1, 20, 20, 3))
+    if kind == "near":
+        image[..., 2] = image[..., 0] + image[..., 1] + 1e-6 * image[..., 2]
+    elif kind != "plain":
+        image[:] = 7 if kind == "steady" else np.nan
+    node = RXDetector()
+    moments = node.tile_statistics(image)
+    assert node.statistics_rough(moments) == rough
+    refined = node.refine_statistics(moments, image)
+    assert [each.whitened is not None for each in refined] == [rough]
+    assert not node.statistics_rough(refined)
