@@ -188,6 +188,8 @@ def test_a_temporary_folder_of_a_stranger_takes_nothing_and_lays_nothing_down(tm
         write(tmp_path / name, {"x": "1"})
         assert (beside / vetted.name).read_text() == "vetted"
         assert not (beside / ".profile").exists()
+        # Of a copied folder these may be all that there is.
+        assert (left / "old" / vetted.name).read_text() == "evil"
 
 
 @pytest.mark.parametrize("link", [".cuvis-batch", ".cuvis-batch/failed", ".cuvis-batch/logs/local-0.log", "a"])
