@@ -76,7 +76,13 @@ def test_a_folder_that_is_called_like_a_temporary_one_is_not_removed(tmp_path: P
     (tmp_path / "precious").write_text("mine")
     (tmp_path / ".out.link").mkdir()
     (tmp_path / ".out.link/lock").symlink_to(tmp_path / "precious")
+    (tmp_path / ".out.notes").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/lock").touch()
+    (tmp_path / ".out.shortcut").symlink_to(tmp_path / "elsewhere")
     write(tmp_path / "out", {"x": "1"})
+    assert (tmp_path / ".out.notes").read_text() == "mine"
+    assert (tmp_path / ".out.shortcut/lock").is_file()
     assert (tmp_path / ".out.backup/thesis.txt").read_text() == "years of work"
     assert (tmp_path / "precious").read_text() == "mine"
 

@@ -220,6 +220,7 @@ def test_names_become_file_names() -> None:
     assert safe_name("CON.out") == "_CON.out"
     assert safe_name("...") == "_"
     assert len(safe_name("ü" * 500).encode()) <= 100
+    assert safe_name("a" + "ü" * 500) == "a" + "ü" * 49, "no half of a letter is left"
 
 
 @pytest.mark.slow
