@@ -248,6 +248,33 @@ def test_a_node_that_learns_writes_into_no_batch(
     assert "cube = cube.clone()" in str(error.value)
 
 
+class Sees(ArrayNode):
+    """Keep what it is to learn from."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec(np.float32, (-1, -1, -1, -1))}
+    seen: ClassVar[list[Any]] = []
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def statistical_initialization(self, input_stream: Iterable[Mapping[str, Any]]) -> None:
+        """Keep the batches."""
+        self.seen[:] = [values["cube"] for values in input_stream]
+
+
+def test_nodes_learn_from_what_they_are_given_when_they_run(registry: Any) -> None:
+    """What a masked array masks is NaN, and arrays that are read when they are asked for are those of NumPy."""
+    xarray = pytest.importorskip("xarray")
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": f"{__name__}.Sees"}]}, node_registry=registry)
+    values = np.arange(4, dtype=np.int16).reshape(1, 2, 2, 1)
+    given = [np.ma.masked_equal(values, 2), xarray.DataArray(values)]
+    StatisticalTrainer(pipeline).fit([{"cube": each} for each in given])
+    assert [type(each) for each in Sees.seen] == [np.ndarray] * 2
+    np.testing.assert_array_equal(Sees.seen[0].ravel(), [0, 1, np.nan, 3])
+    np.testing.assert_array_equal(Sees.seen[1], values.astype(np.float32), strict=True)
+
+
 class Learns(ArrayNode):
     """Learns nothing, and writes into what it is to learn from."""
 

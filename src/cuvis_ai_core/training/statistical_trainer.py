@@ -10,7 +10,7 @@ from cuvis_ai_core.errors import CuvisError, TrainingError, TrainingStoppedError
 from cuvis_ai_core.node.array_libraries import converter, gets_copy, library_of_input
 from cuvis_ai_core.pipeline.execution.input_write_errors import line_for_copy, written_by_line
 from cuvis_ai_core.pipeline.execution.read_only_inputs import Lent, lend
-from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, make_cast
+from cuvis_ai_core.pipeline.execution.value_conversion import as_taken, in_memory, make_cast, without_mask
 from cuvis_ai_core.training.batch_step import METRICS, Measuring
 from cuvis_ai_core.training.evaluation_mode import evaluating
 from cuvis_ai_core.training.named_nodes import names_of
@@ -216,7 +216,8 @@ class StatisticalTrainer:
             value = values if port.variadic else values[0]
         else:
             keys = ((name, port.name), f"{name}.{port.name}", port.name)
-            value = as_taken(resolved, next((batch[key] for key in keys if key in batch), None), batch)
+            given = without_mask(next((batch[key] for key in keys if key in batch), None))
+            value = as_taken(resolved, in_memory(given) if port.holds_array else given, batch)
         if value is None:
             return None
         cast, library = make_cast(resolved), library_of_input(self.pipeline.nodes[name], port)
