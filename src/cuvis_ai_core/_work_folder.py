@@ -2,8 +2,10 @@
 
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from cuvis_ai_core._file_lock import LOCKLESS, LockFile
 from cuvis_ai_core._folder_removal import remove_tree
 
 _HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
 
 
 @contextmanager
@@ -26,7 +29,8 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """
     sweep(parent, prefix)
     # Not by tempfile: its folder is often another file system, and a rename could not be whole.
-    folder = parent / f"{prefix}{os.urandom(6).hex()}"
+    folder = parent / f"{prefix}{_system()}-{os.urandom(6).hex()}"
+    owner = os.getpid()
     lock = folder.with_name(f"{folder.name}.lock")
     # The lock comes first: a folder whose lock is free has no owner. The system lets go of the lock when this process
     # ends, however it ends.
@@ -41,9 +45,10 @@ def work_folder(parent: Path, prefix: str) -> Iterator[Path]:
         folder.mkdir(mode=0o700)
         yield folder
     finally:
-        with suppress(OSError):
-            remove_tree(folder)
-            lock.unlink(missing_ok=True)
+        if os.getpid() == owner:  # and not a child that was forked off, whose copy of this ends as well
+            with suppress(OSError):
+                remove_tree(folder)
+                lock.unlink(missing_ok=True)
         held.release()
 
 
@@ -54,7 +59,7 @@ def sweep(parent: Path, prefix: str) -> None:
         lock = folder.with_name(f"{folder.name}.lock")
         held = LockFile(lock)
         with suppress(OSError):
-            if _is_own(path) and (path == folder or _is_forgotten(lock, folder)) and held.take(wait=False):
+            if _may_go(path, folder, ours=path.name.startswith(f"{prefix}{_system()}-")) and held.take(wait=False):
                 try:
                     remove_tree(folder)
                     lock.unlink(missing_ok=True)
@@ -62,12 +67,28 @@ def sweep(parent: Path, prefix: str) -> None:
                     held.release()
 
 
-def _is_own(path: Path) -> bool:
-    """Tell whether something belongs to this user: a folder of temporary files is everybody's."""
-    return os.name != "posix" or os.lstat(path).st_uid == os.geteuid()
-
-
-def _is_forgotten(lock: Path, folder: Path) -> bool:
-    """Tell whether a lock without a folder was left behind, not just made by somebody about to make the folder."""
+def _may_go(path: Path, folder: Path, *, ours: bool) -> bool:
+    """Tell whether a folder, or a lock that has lost its folder, goes where nobody holds the lock."""
+    state = os.lstat(path)
+    # A folder of temporary files is everybody's.
+    if os.name == "posix" and state.st_uid != os.geteuid():
+        return False
+    if path != folder and folder.exists():
+        return False
+    # Another machine's lock may be none here: file systems are shared without, and with locks of each machine alone.
     # Between a lock and its folder there are microseconds: an hour errs on the safe side.
-    return not folder.exists() and time.time() - lock.stat().st_mtime > _HOUR
+    least = _DAY if not ours else _HOUR if path != folder else 0
+    return not least or time.time() - state.st_mtime > least
+
+
+@cache
+def _system() -> str:
+    """Return what tells apart the systems that may see a folder, each with its own locks."""
+    try:
+        # Of the kernel, whose locks its containers share.
+        known = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        import platform
+
+        known = platform.node().encode()
+    return f"{zlib.crc32(known):08x}"

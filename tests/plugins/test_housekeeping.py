@@ -304,6 +304,7 @@ def test_pruning_removes_what_killed_processes_left(tmp_path: Path) -> None:
     """Where something is in the cache; only looking removes nothing."""
     left = tmp_path / ".tmp/abcdef"
     left.mkdir(parents=True)
+    os.utime(left, (0, 0))
     store = Store(tmp_path)
     (tmp_path / ".targets/x@0011/pins").mkdir(parents=True)
     prune(store, unused_for=1e6, dry_run=True)

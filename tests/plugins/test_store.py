@@ -258,14 +258,40 @@ def test_work_in_progress_of_a_killed_process_is_removed_by_the_next(tmp_path: P
 def test_a_lock_that_lost_its_folder_goes_after_an_hour(tmp_path: Path) -> None:
     """Just made it belongs to somebody who is about to make the folder; a folder without a lock has no owner."""
     work = tmp_path / ".tmp"
+    with Store(tmp_path).workspace() as own:
+        system = own.name.partition("-")[0]
     for name in ("later", "alone"):
-        (work / name).mkdir(parents=True)
-    for name in ("fresh.lock", "forgotten.lock", "later.lock"):
-        (work / name).touch()
-    for name, seconds in (("fresh.lock", 3500), ("forgotten.lock", 3700)):
-        os.utime(work / name, (time.time() - seconds,) * 2)
+        (work / f"{system}-{name}").mkdir(parents=True)
+    for name, seconds in (("fresh", 3500), ("forgotten", 3700), ("later", 3700)):
+        (work / f"{system}-{name}.lock").touch()
+        os.utime(work / f"{system}-{name}.lock", (time.time() - seconds,) * 2)
     Store(tmp_path).sweep()
-    assert [path.name for path in work.iterdir()] == ["fresh.lock"]
+    assert [path.name for path in work.iterdir()] == [f"{system}-fresh.lock"]
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(23, True), (25, False)])
+@pytest.mark.parametrize("name", ["other", "other.lock"])
+def test_what_another_machine_works_on_stays_for_a_day(tmp_path: Path, name: str, hours: int, *, stays: bool) -> None:
+    """Its locks are none here where the file system is mounted with locks of each machine alone, or without any."""
+    left = tmp_path / ".tmp" / name
+    left.parent.mkdir()
+    left.touch() if left.suffix else left.mkdir()
+    os.utime(left, (time.time() - 3600 * hours,) * 2)
+    Store(tmp_path).sweep()
+    assert left.exists() is stays
+
+
+def test_a_child_that_is_forked_off_leaves_the_work_of_its_parent(tmp_path: Path) -> None:
+    """Also where it ends in an orderly way, out of whatever its parent was in."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom cuvis_ai_core.plugins.cache.store import Store\n"
+        "with Store(Path(sys.argv[1])).workspace() as folder:\n"
+        "    child = os.fork()\n    if not child:\n        sys.exit()\n"
+        "    os.waitpid(child, 0)\n"
+        "    assert {each.name for each in folder.parent.iterdir()} == {folder.name, f'{folder.name}.lock'}\n"
+        "assert not list(folder.parent.iterdir())\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
 
 
 @pytest.mark.parametrize(

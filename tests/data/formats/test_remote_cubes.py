@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import tarfile
 import threading
@@ -99,6 +100,7 @@ def test_what_a_killed_copying_left_goes_with_the_next(cache: Path) -> None:
     cache.mkdir()
     with work_folder(cache, ".partial-") as living:
         (cache / ".partial-00" / "whole").mkdir(parents=True)
+        os.utime(cache / ".partial-00", (0, 0))
         np.testing.assert_array_equal(read_cube("memory://left/a.npy", READERS).data, DATA)
         assert {path.name for path in cache.glob(".*")} == {living.name, f"{living.name}.lock"}
 
