@@ -120,6 +120,21 @@ def test_one_of_several_series(tmp_path: Path) -> None:
         assert error.value.path == path
 
 
+@pytest.mark.parametrize(("kind", "said"), [(0, True), (1, False)])
+def test_the_largest_of_several_series(tmp_path: Path, kind: int, *, said: bool) -> None:
+    """Of images of several sizes, as of two cameras, it is read, which is said; previews are no images."""
+    path = tmp_path / "a.tif"
+    small = DATA[:3, :2].transpose(2, 0, 1)
+    with tifffile.TiffWriter(path, ome=False) as file:
+        for values, each in ((small, kind), (DATA.transpose(2, 0, 1), 0)):
+            file.write(values, photometric="minisblack", metadata={"axes": "CYX"}, subfiletype=each)
+    cube = read_cube(path, READERS)
+    np.testing.assert_array_equal(cube.data, DATA)
+    remark = f"The largest of 2 series of images was read; another one is '{path}::0'."
+    assert (remark in cube.remarks) == said
+    np.testing.assert_array_equal(read_cube(f"{path}::0", READERS).data, DATA[:3, :2])
+
+
 @pytest.mark.parametrize(
     ("channels", "found"),
     [

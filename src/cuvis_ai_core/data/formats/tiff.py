@@ -69,8 +69,8 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
             return _noted(read_raster(path, array), pages)
         place = read_raster(path) if is_stack else None
         _refuse_elsewhere(path, file)
-        chosen = _chosen(path, file, array)
         remarks: list[str] = []
+        chosen = _chosen(path, file, array, remarks)
         about = described(file.pages.first.description)
         stated = next(attribute_lists(about, WAVELENGTHS), _NONE)
         axes = (1, 2, 0) if len(chosen) > 1 else _axes(path, chosen[0], len(stated.values), remarks)
@@ -134,7 +134,7 @@ def _refuse_elsewhere(path: Path, file: Any) -> None:
             )
 
 
-def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
+def _chosen(path: Path, file: Any, array: str | None, remarks: list[str]) -> list[Any]:
     """Return the series of images that is the cube, or those of one page each that are its bands.
 
     A small series beside a large one is a preview.
@@ -145,7 +145,13 @@ def _chosen(path: Path, file: Any, array: str | None) -> list[Any]:
             return [series[int(array)]]
     # Levels of a pyramid, or a thumbnail: all of other sizes.
     if array is None and len({each.shape[-2:] for each in series}) == len(series):
-        return [max(series, key=lambda each: each.size)]
+        largest = max(series, key=lambda each: each.size)
+        left = [at for at, each in enumerate(series) if each is not largest and not each.keyframe.is_reduced]
+        if left:
+            remarks.append(
+                f"The largest of {len(series)} series of images was read; another one is '{path}::{left[0]}'."
+            )
+        return [largest]
     pages = {(each.axes, each.shape, each.dtype) for each in series}
     if array is None and (len(series) == 1 or (len(pages) == 1 and series[0].axes == _ROWS + _COLUMNS)):
         return series
