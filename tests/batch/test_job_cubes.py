@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cuvis_ai_core.batch.job_cubes import Unit, find_units, is_pattern, unit_id
-from cuvis_ai_core.errors import CubeError
+from cuvis_ai_core.errors import CubeError, OutputError
 
 SUFFIXES = [".npy", ".hdr", ".zarr"]
 FILES = ("top.npy", "days/mon/1.npy", "days/mon/2.npy", "days/tue/1.npy", "days/store.zarr/zarr.json", "odd[1].npy")
@@ -59,6 +59,14 @@ def test_what_no_cube_can_be_is_said_before_any_work(places: str | list[str], me
     """Of several that are named one by one, a missing one has its turn."""
     with pytest.raises(CubeError, match=message):
         find_units(places, SUFFIXES)
+
+
+@pytest.mark.usefixtures("scenes")
+def test_no_pattern_tells_arrays_of_one_file_apart() -> None:
+    """Each needs a run of its own."""
+    with pytest.raises(OutputError) as caught:
+        find_units(["top.npy::a", "top.npy::b"], SUFFIXES)
+    assert caught.value.hint == "Rename one of them, or give each a run and a folder of its own."
 
 
 @pytest.mark.usefixtures("scenes")

@@ -130,10 +130,11 @@ def _clash(clashes: Sequence[tuple[Unit, Unit]]) -> OutputError:
     more = f" So it is with {len(clashes) - 1} more." if len(clashes) > 1 else ""
     kind = os.path.splitext(first.cube)[1]  # of an address too
     alike = all(os.path.splitext(each.cube)[0] == os.path.splitext(other.cube)[0] for each, other in clashes)
+    arrays = any(split_array(Path(each.cube))[1] for pair in clashes for each in pair)
     return OutputError(
         f"The results of '{first.cube}' and of '{second.cube}' would both go to '{second.name}'.{more}",
         hint=f"Name one kind of file alone, such as '*{kind}'."
-        if alike and kind
+        if alike and kind and not arrays
         else "Rename one of them, or give each a run and a folder of its own.",
     )
 
