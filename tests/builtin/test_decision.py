@@ -106,6 +106,22 @@ def test_a_score_is_found_by_its_rank(dtype: type, parts: int) -> None:
         assert found == [float(np.sort(scores[0])[rank]), np.inf, float(np.sort(scores[2])[rank])]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "step"), [("float64", 1e-13), ("float32", 1e-6), ("bfloat16", 2**-6), ("float16", 2**-9)]
+)
+def test_tensors_are_ranked_in_their_own_precision(dtype: str, step: float) -> None:
+    """Also in a type that NumPy has not."""
+    torch = pytest.importorskip("torch")
+    scores = (1 + torch.randperm(40, dtype=torch.float64) * step).to(getattr(torch, dtype)).reshape(1, 5, 8, 1)
+    node = QuantileDecider(quantile=0.5)
+    ranks = node.tile_statistics(scores)
+    while node.statistics_rough(ranks):
+        ranks = node.refine_statistics(ranks, scores)
+    mask = node.forward_tile(ranks, scores)["mask"]
+    assert mask.equal(node(scores=scores)["mask"])
+    assert int(mask.sum()) == 20
+
+
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
