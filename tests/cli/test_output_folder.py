@@ -1,9 +1,11 @@
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -170,6 +172,50 @@ def test_a_kill_while_files_are_exchanged_is_undone_by_the_next_run(tmp_path: Pa
     write(tmp_path / "out", {"a": "3"})
     assert content(tmp_path / "out") == {"a": "3"}
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a", "run.json"]
+
+
+def test_an_exchange_that_was_cut_off_is_undone_file_by_file(tmp_path: Path) -> None:
+    """What had arrived goes again, unless somebody changed it; what was there comes back, where nothing is now."""
+    out, two = tmp_path / "out", hashlib.sha256(b"2").hexdigest()
+    write(out, {"x": "1", "y": "1"})
+    left = out / ".out.dead"
+    for folder in (left / "old", left / "new"):
+        folder.mkdir(parents=True)
+    (left / "lock").touch()
+    for name in ("run.json", "x", "y"):
+        (out / name).rename(left / "old" / name)
+    for file, text in (
+        (out / "x", "2"),
+        (out / "y", "mine"),
+        (out / "z", "2"),
+        (left / "new" / "z", "2"),
+        (tmp_path / "w", "2"),
+    ):
+        file.write_text(text)
+    record = {"files": [], "written": dict.fromkeys(("x", "y", "z", "../w"), two), "folder": out.stat().st_ino}
+    (left / "new" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ZeroDivisionError), OutputFolder(out):
+        raise ZeroDivisionError
+    assert content(out) == {"x": "1", "y": "mine", "z": "2"}
+    assert json.loads((out / "run.json").read_text())["files"] == [{"file": "x"}, {"file": "y"}]
+    assert (tmp_path / "w").read_text() == "2"
+
+
+@pytest.mark.parametrize("record", [None, {}, {"written": 3}, {"written": {}, "folder": 1}])
+@pytest.mark.parametrize("inside", [{"lock"}, {"lock", "new"}, {"lock", "new", "old"}, {"new"}, {"lock", "more"}])
+def test_which_temporary_folders_are_removed(tmp_path: Path, record: dict[str, Any] | None, inside: set[str]) -> None:
+    """Those of a run that was killed, and nothing else: not where files in it may be nowhere else."""
+    left = tmp_path / ".out.dead"
+    left.mkdir()
+    for name in inside:
+        (left / name).touch() if name == "lock" else (left / name).mkdir()
+    has_record = "new" in inside and record is not None
+    if has_record:
+        (left / "new" / "run.json").write_text(json.dumps(record))
+    write(tmp_path / "out", {"x": "1"})
+    is_kept = "lock" not in inside or "more" in inside
+    is_kept |= has_record and "old" in inside and record == {"written": {}, "folder": 1}
+    assert left.exists() == is_kept
 
 
 def test_the_record_goes_first_and_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
