@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,35 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
     assert registry.list_plugins() == []
     assert "Echo" not in registry.plugin_registry
     assert registry.failed_plugins == {"echo": caught.value}
+
+
+NUMPY = metadata.version("numpy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            "numpy.never.there",
+            f"numpy {NUMPY} is there, and has no such module: what imports it was",
+        ),
+        (
+            "_pytest.never",
+            "'_pytest' is there, and has no such module: what imports it was written for another version.",
+        ),
+        ("json.never", f"Python 3.{sys.version_info.minor} has no such module: what imports it was written for"),
+        ("nowhere_to_be_found.below", "If that is a package of its own, add it to the dependencies in the plugin's"),
+    ],
+)
+def test_a_module_that_its_package_has_not_asks_for_another_version(
+    registry: NodeRegistry, local_plugin: Callable[..., Path], asked: str, said: str
+) -> None:
+    """As code meets that was written for an older one: the package itself need not be added."""
+    folder = local_plugin()
+    (folder / "src/echo_plugin/nodes.py").write_text(f"import {asked}\n")
+    with pytest.raises(PluginLoadError, match="ModuleNotFoundError: No module named") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert str(caught.value.hint).startswith(said)
 
 
 @pytest.mark.slow

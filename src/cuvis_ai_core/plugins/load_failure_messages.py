@@ -104,6 +104,7 @@ def _next_step(name: str, error: BaseException) -> str | None:
     if type(error) is ModuleNotFoundError:
         return (
             _asked_elsewhere(error)
+            or _gone_from_its_package(error)
             or "If that is a package of its own, add it to the dependencies in the plugin's pyproject.toml."
         )
     if _place(error) is None:
@@ -123,6 +124,29 @@ def _asked_elsewhere(error: ModuleNotFoundError) -> str | None:
     return (
         f"'{error.name}' is installed, but for this plugin alone, and '{_module(frames[-1])}' asked for it, which is "
         "everybody's. Install it beside cuvis-ai-core too, or give the plugin 'isolation: process'."
+    )
+
+
+def _gone_from_its_package(error: ModuleNotFoundError) -> str | None:
+    """Return the next step where the package that a missing module is to lie in is there."""
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+
+    package, _, below = (error.name or "").partition(".")
+    if not below or package not in sys.modules:
+        return None
+    if package in sys.stdlib_module_names:
+        return (
+            f"Python {sys.version_info.major}.{sys.version_info.minor} has no such module: what imports it was written "
+            "for another one. Take a newer version of it, or give the plugin 'isolation: process' and its 'python'."
+        )
+    try:
+        found = f"{package} {version(package)}"
+    except PackageNotFoundError:  # a distribution of another name has it
+        found = f"'{package}'"
+    return (
+        f"{found} is there, and has no such module: what imports it was written for another version. Name those that "
+        "suit it in the dependencies in the plugin's pyproject.toml, or take a newer version of what imports it."
     )
 
 
