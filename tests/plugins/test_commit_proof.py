@@ -1,6 +1,9 @@
 """Objects of a commit prove what is checked out of them; what is not in them, or must not be used, is refused."""
 
+import hashlib
 import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,3 +187,18 @@ def test_commits_of_submodules_come_along_as_far_as_they_are_there(checkout: Che
     listed = git(source, "verify-pack", "-v", str(pack.with_suffix(".idx")))
     commits = {line.split()[0] for line in listed.splitlines() if " commit " in line}
     assert commits == {outer, middle, inner}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of programs is limited on Linux alone")
+def test_a_pack_may_not_have_git_put_together_more_than_it_needs(tmp_path: Path) -> None:
+    """A delta of some bytes stands for any size, and git holds what comes of it in memory; packs of ours have none."""
+    block = bytes(2**20)
+    name = hashlib.sha1(b"blob %d\0" % len(block) + block).digest()
+    # By the format of packs: size of the base, size of the result, and 300 times "copy the first 2**20 bytes".
+    delta = b"\x80\x80\x40" + b"\x80\x80\x80\x96\x01" + b"\xc0\x10" * 300
+    blob = b"\xb0\x80\x80\x04" + zlib.compress(block)
+    made = bytes([0xF0 | len(delta) & 15, len(delta) >> 4]) + name + zlib.compress(delta)
+    pack = b"PACK\0\0\0\2\0\0\0\2" + blob + made
+    (tmp_path / "x.pack").write_bytes(pack + hashlib.sha1(pack).digest())
+    with pytest.raises(BundleError, match=r"Out of memory"):
+        check_out("echo", tmp_path / "x.pack", "0" * 40, tmp_path / "out", URL, meter(), None)

@@ -28,6 +28,10 @@ from cuvis_ai_core.plugins.git.submodules import add_submodules
 _PACKING: Final = ("pack.threads=1", "pack.window=0", "repack.writeBitmaps=false", "pack.writeReverseIndex=false")
 """The same pack each time, made without a search for what is alike."""
 
+_MEMORY: Final = 2**28
+"""Bytes that git may have to look at a pack. Packs of ours have whole objects, and need a tenth of it; of others, a
+thousand bytes may say what is to be put together to gigabytes."""
+
 _SUBMODULE: Final = re.compile(r"160000 commit ([0-9a-f]{40,64})\t.*")
 
 
@@ -103,7 +107,8 @@ def check_out(name: str, pack: Path, commit: str, folder: Path, url: str, meter:
     # Computes the name of every object from its content, and refuses those by which git has been attacked (paths,
     # links).
     # Larger objects are streamed: git would hold each whole, 512 MB of it by default.
-    _must(git(folder, "index-pack", "--fsck-objects", str(own), settings=("core.bigFileThreshold=16m",)), name)
+    streamed = ("core.bigFileThreshold=16m", "pack.threads=1")
+    _must(git(folder, "index-pack", "--fsck-objects", str(own), settings=streamed, memory=_MEMORY), name)
     (folder / ".git/shallow").write_text(f"{commit}\n", encoding="utf-8")
 
     def show(place: Path, wanted: str, task: str) -> None:

@@ -76,6 +76,7 @@ def git(
     hashes: str = "sha1",
     meanwhile: Callable[[], object] | None = None,
     variables: Mapping[str, str] | None = None,
+    memory: int = _MEMORY,
 ) -> Finished:
     """Run git as GitPython would, whose import takes as long as a small fetch and starts git twice.
 
@@ -86,6 +87,7 @@ def git(
         hashes: Which kind of hashes a repository gets that is made now.
         meanwhile: What to do in this thread while git runs.
         variables: Further variables of the environment, which go before the user's.
+        memory: Bytes that it may have.
 
     Raises:
         ToolNotFoundError: It is not installed.
@@ -95,7 +97,7 @@ def git(
     env = git_variables() | _OWN | {"GIT_CEILING_DIRECTORIES": str(folder.resolve().parent), "GIT_DEFAULT_HASH": hashes}
     options = (word for setting in (*_CONFIGURATION, *settings) for word in ("-c", setting))
     words, env = hidden([*options, *arguments], {**env, **(variables or {})})
-    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=_MEMORY)
+    return run(["git", *words], cwd=folder, env=env, meanwhile=meanwhile, memory=memory)
 
 
 def hash_function(commit: str) -> str:
