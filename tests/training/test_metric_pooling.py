@@ -2,15 +2,19 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from cuvis_ai_schemas.pipeline import PortSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import TrainRunError
-from cuvis_ai_core.training.batch_step import Measured, pixels_in
+from cuvis_ai_core.node import ArrayNode
+from cuvis_ai_core.training.batch_step import Measured, Measuring, pixels_in
+from cuvis_ai_core.training.evaluation import evaluate
 from cuvis_ai_core.training.metric_pooling import Pool
 
 torch = pytest.importorskip("torch")
@@ -209,3 +213,52 @@ def test_a_name_twice() -> None:
         _pool(({}, {"m": [_metric("x", 1.0), _metric("x", 0.0)]}, {"m": 1}))
     pool = _pool(*[({}, {"m": [_metric("x", value)]}, {"m": 1}) for value in (1.0, 0.0)])
     assert pool.values() == {"m/x": 0.5}
+
+
+CUBE = np.ones((2, 2, 2, 1), np.float32)
+
+
+class Squared(ArrayNode):
+    """A loss for each image, or none, and over how many pixels it is a mean."""
+
+    INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec("float32", (-1, -1, -1, -1))}
+    OUTPUT_SPECS: ClassVar[dict[str, Any]] = {
+        "loss": PortSpec("float32", (-1,), optional=True),
+        "weight": PortSpec("float32", (-1,)),
+    }
+    loss: Any = None
+    weight: Any = np.ones(1, np.float32)
+
+    def forward(self, cube: Any) -> dict[str, Any]:
+        """Return what a test wants."""
+        return {"loss": self.loss, "weight": self.weight}
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ({"loss": np.ones(2, np.float32)}, r"its output 'loss' is an array of shape \[2\]; .*\n.*loss\.mean\(\)"),
+        ({}, r"its output 'loss' is nothing; it is one number"),
+        (
+            {"loss": np.ones(1, np.float32), "weight": np.ones(3, np.float32)},
+            r"its output 'weight' is an array of shape \[3\]; .*\n.*how many pixels",
+        ),
+    ],
+)
+def test_a_loss_is_one_number(returned: dict[str, Any], problem: str) -> None:
+    """As one without reduction is none; so is its weight."""
+    node = Squared(name="error")
+    for name, value in returned.items():
+        setattr(node, name, value)
+    measuring = Measuring(Pipeline().add(node), ["error"])
+    with pytest.raises(TrainRunError, match=f"Node 'error': {problem}"):
+        evaluate(measuring, [{"cube": CUBE}], "val")
+
+
+def test_an_array_of_one_number_is_one() -> None:
+    """Losses, weights and metrics, of NumPy as of torch."""
+    node = Squared(name="error")
+    node.loss = np.full(1, 3, np.float32)
+    assert evaluate(Measuring(Pipeline().add(node), ["error"]), [{"cube": CUBE}], "val") == {"loss": 3.0}
+    ones = {"numpy": np.ones(1), "torch": torch.ones(1, requires_grad=True)}
+    assert _pool(({}, {"m": ones}, {"m": 1})).values() == {"m/numpy": 1.0, "m/torch": 1.0}

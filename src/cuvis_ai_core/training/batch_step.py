@@ -96,9 +96,9 @@ class Measuring:
             batch, context=context, keep_ports=[*wanted, *((name, WEIGHT) for name in weighted)]
         )
         weights = dict.fromkeys((*losses, *metrics), float(pixels_in(batch, self.ignore_label)))
-        weights |= {name: as_number(outputs[name, WEIGHT]) for name in weighted}
+        weights |= {name: as_number(_one(name, WEIGHT, outputs[name, WEIGHT])) for name in weighted}
         return Measured(
-            {name: outputs[name, LOSS] for name in losses},
+            {name: _one(name, LOSS, outputs[name, LOSS]) for name in losses},
             {name: outputs[name, METRICS] for name in metrics},
             weights,
             {name: self._counting(name) for name in metrics},
@@ -125,6 +125,20 @@ class Measuring:
         return tuple(name for name in names if WEIGHT not in self.pipeline.outputs[name])
 
 
+def _one(node: str, port: str, value: Any) -> Any:
+    shape = tuple(getattr(value, "shape", ()))
+    if value is None or math.prod(shape) != 1:
+        given = "nothing" if value is None else f"an array of shape {list(shape)}"
+        raise TrainRunError(
+            f"Node '{node}': its output '{port}' is {given}; it is one number for a batch.",
+            hint="Return the mean over all pixels, as loss.mean() is."
+            if port == LOSS
+            else "Return how many pixels the numbers of this batch are means over.",
+            key="loss_nodes" if port == LOSS else None,
+        )
+    return value
+
+
 def pixels_in(batch: Mapping[Any, Any], ignore_label: int | None = None) -> int:
     """Return how many pixels a batch has, without those of a label that says nothing; 1 where it holds no images."""
     mask = batch.get("mask")
@@ -136,4 +150,5 @@ def pixels_in(batch: Mapping[Any, Any], ignore_label: int | None = None) -> int:
 
 def as_number(value: Any) -> float:
     """Return the one number of an array, without its gradient."""
-    return float(value.detach() if hasattr(value, "detach") else value)
+    # Not `float`, which NumPy from 2.4 on refuses an array of one number.
+    return float(value.item() if hasattr(value, "item") else value)

@@ -123,7 +123,7 @@ class Pool:
     def _add_number(self, node: str, metric: str, number: Any, weight: float) -> None:
         try:
             name, value = f"{node}/{metric}", as_number(number)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's, of several numbers
             raise _no_metric(node, metric, number) from error
         if not math.isfinite(value) and name not in self._undefined:
             self._undefined.add(name)
