@@ -173,14 +173,24 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Abstract
 
 
 @pytest.fixture(scope="session")
-def warm_process(
+def warm_process(own_world: Callable[[], AbstractContextManager[None]]) -> Iterator[WarmProcess | None]:
+    """Have a process that has imported what commands import, but for what trains."""
+    yield from _warm(own_world, trains=False)
+
+
+@pytest.fixture(scope="session")
+def warm_trainer(
     own_world: Callable[[], AbstractContextManager[None]], pytestconfig: pytest.Config
 ) -> Iterator[WarmProcess | None]:
-    """Have a process that has imported what commands import; those of quick tests hardly ever train."""
+    """Have one with Lightning, which takes ten times as long as all else; commands of quick tests hardly ever train."""
+    yield from _warm(own_world, trains=pytestconfig.getoption("markexpr") != "not slow")
+
+
+def _warm(own_world: Callable[[], AbstractContextManager[None]], *, trains: bool) -> Iterator[WarmProcess | None]:
     if sys.platform != "linux":
         yield None
         return
-    with own_world(), WarmProcess(trains=pytestconfig.getoption("markexpr") != "not slow") as process:
+    with own_world(), WarmProcess(trains=trains) as process:
         yield process
 
 
@@ -195,9 +205,20 @@ def warm_commands(warm_process: WarmProcess | None) -> Iterator[None]:
 
 
 @pytest.fixture
-def new_interpreters(warm_commands: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def warm_trainings(warm_trainer: WarmProcess | None) -> Iterator[None]:
+    """Have the same of commands that train."""
+    with nullcontext() if warm_trainer is None else warm_trainer.starts_commands():
+        yield
+
+
+@pytest.fixture
+def new_interpreters(request: pytest.FixtureRequest) -> Iterator[None]:
     """Have commands start as for users, in a file in which others are forks."""
-    monkeypatch.setattr(subprocess, "Popen", _POPEN)
+    for name in {"warm_commands", "warm_trainings"}.intersection(request.fixturenames):
+        request.getfixturevalue(name)
+    with pytest.MonkeyPatch.context() as patch:  # undone first, unlike the fixture, which is there before those are
+        patch.setattr(subprocess, "Popen", _POPEN)
+        yield
 
 
 @pytest.fixture(autouse=True)

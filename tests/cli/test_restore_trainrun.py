@@ -585,7 +585,7 @@ def test_a_training_stopped_by_ctrl_c_goes_on(restore: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("warm_commands")
+@pytest.mark.usefixtures("warm_trainings")
 def test_a_killed_training_goes_on_and_no_other_one_takes_its_place(restore: Run) -> None:
     """No two train in one folder; what was trained is not thrown away because something was changed."""
     with _kill_when_under_way(signal.SIGSTOP) as process:

@@ -175,20 +175,20 @@ def blocks_of() -> Callable[[Path], list[Block]]:
 @pytest.fixture
 def run(
     page_folder: Path,
-    warm_process: WarmProcess | None,
+    warm_trainer: WarmProcess | None,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[Path], None]]:
     """Return a function that runs the blocks of a page; trainings there are forks of a process with all imports."""
     programs = tmp_path_factory.mktemp("programs")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    if warm_process is None:
+    if warm_trainer is None:
         yield run_page
         return
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     code = "import sys; from cuvis_ai_core.cli.start import restore_trainrun; sys.argv[0] = 'restore-trainrun'; "
     code += "restore_trainrun()"
-    with warm_process.programs(programs, restore_trainrun=code):
+    with warm_trainer.programs(programs, restore_trainrun=code):
         yield run_page
 
 

@@ -12,7 +12,7 @@ import yaml
 from cuvis_ai_core.grpc.client.client import Client
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 
-pytestmark = pytest.mark.usefixtures("warm_commands")
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 
 CALIBRATION, STATISTICAL = 3, 1
 COMPLETE = 2

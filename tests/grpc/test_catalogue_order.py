@@ -11,7 +11,7 @@ import pytest
 from cuvis_ai_core.grpc.helpers import numpy_to_proto, proto_to_numpy
 from cuvis_ai_core.grpc.messages.schema_generations import messages
 
-pytestmark = pytest.mark.usefixtures("warm_commands")
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 NODES = ("Center", "Scores", "SquaredError", "Accuracy")

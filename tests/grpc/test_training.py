@@ -21,7 +21,7 @@ from cuvis_ai_core.grpc.server.call_context import Service
 from cuvis_ai_core.grpc.server.training.capabilities import OPTIMIZERS
 from cuvis_ai_core.grpc.server.training.training_process import Words
 
-pytestmark = pytest.mark.usefixtures("warm_commands")
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 
 PROJECT = Path(__file__).parents[1] / "projects" / "trainable_nodes"
 CENTRE: dict[str, Any] = {"nodes": [{"name": "centre", "class_name": "Centre"}]}

@@ -19,7 +19,7 @@ from cuvis_ai_core.grpc.messages.schema_generations import messages
 from cuvis_ai_core.grpc.server.open_sessions import Session
 from cuvis_ai_core.grpc.server.training.session_trainings import training_of
 
-pytestmark = pytest.mark.usefixtures("warm_commands")
+pytestmark = pytest.mark.usefixtures("warm_trainings")
 
 RUNNING, COMPLETE, ERROR, CANCELLED = 1, 2, 3, 4
 STATISTICAL = 1

@@ -182,6 +182,7 @@ def test_a_broken_policy_lets_nothing_be_loaded(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_locking_runs_no_build_of_what_is_not_allowed(
     local_plugin: Callable[..., Path], policy: Put, tmp_path: Path, cache: Path
 ) -> None:
@@ -470,6 +471,7 @@ def test_what_the_policy_has_apart_runs_in_a_process(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_commands_for_authors_run_and_ask_nothing_that_no_rule_allows(
     git_plugin: Callable[..., str],
     git_host: GitHost,
@@ -501,6 +503,7 @@ def test_commands_for_authors_run_and_ask_nothing_that_no_rule_allows(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_a_tag_that_is_not_signed_as_asked_is_not_checked(
     git_plugin: Callable[..., str], git_host: GitHost, signing: Any, policy: Put, tmp_path: Path
 ) -> None:
