@@ -554,6 +554,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_commands")
 def test_sixteen_at_once_fetch_it_once(hub: Hub, folder: Path) -> None:
     """One fetches each file, and the others find them there."""
     together = [begin(folder) for _ in range(16)]

@@ -166,7 +166,7 @@ def _lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def blocks_of() -> Callable[[Path], list[Block]]:
     """Return a function that gives the fenced blocks of a page."""
     return read_blocks
