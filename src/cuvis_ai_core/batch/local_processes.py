@@ -140,6 +140,7 @@ class LocalCrew:
         words = _last_words(self._log(worker))
         error = f"Its worker {how_it_ended(status)}." + (f" The last lines of its log:\n{words}" if words else "")
         kind = f"status {status}" if status >= 0 else signal_name(-status)
+        kind = f"signal {kind}" if kind.isdecimal() else kind  # one of real time, which has no name
         self._events.put((process, Event(worker, "died", {"error": error, "kind": kind})))
 
     @staticmethod
