@@ -441,6 +441,8 @@ def test_wheels_of_this_package_go_with_everything_only(cache: Path) -> None:
     store = Store(cache)
     (store.host_wheels / "00").mkdir(parents=True)
     assert entries(store) == clear(store, "00") == []
+    with store.workspace():  # as whoever installs from them has it
+        assert clear(store) == []
     assert store.host_wheels.is_dir()
     assert clear(store) == []
     assert not store.host_wheels.exists()

@@ -129,10 +129,12 @@ def clear(store: Store, plugin: str | None = None) -> list[Entry]:
         StoreError: Something cannot be removed.
     """
     if plugin is None and store.host_wheels.is_dir():
-        # Whoever installs from them in this moment has them again with the next try; somebody else may clear as well.
+        # Somebody else may clear as well.
         gone = contextlib.suppress(FileNotFoundError)
         with store.guard(), store.lock("host-wheels"), store.workspace() as work, gone:
-            os.replace(store.host_wheels, work / "host")
+            # Whoever installs from them has a folder to work in, since before he had the lock.
+            if {each.stem for each in listed(work.parent)} == {work.name}:
+                os.replace(store.host_wheels, work / "host")
     return [entry for entry in entries(store, plugin) if _removed(entry)]
 
 
