@@ -20,7 +20,13 @@ def answer(expression: str, **more: object) -> object:
     code = compile(f"def asked():\n    return {expression}\nfound = [{expression}, asked()]", "pkg/sub.py", "exec")
     own = SimpleNamespace(__name__=f"{START}pkg.sub", __module__=f"{START}pkg.sub", __qualname__="Own")
     other = SimpleNamespace(__name__="other.sub", __module__="other.sub", __qualname__="Other")
-    names: dict[str, Any] = {"own": own, "other": other, "__name__": f"{START}pkg.sub", **more}
+    names: dict[str, Any] = {
+        "own": own,
+        "other": other,
+        "__name__": f"{START}pkg.sub",
+        "__package__": f"{START}pkg",
+        **more,
+    }
     exec(with_private_names(code, START, owns), names)
     at_top, within = names["found"]
     assert (at_top == within, type(at_top) is type(within)) == (True, True)
@@ -57,6 +63,16 @@ def answer(expression: str, **more: object) -> object:
         ("(own.__module__, 'pkg.sub')", (f"{START}pkg.sub", "pkg.sub")),
         ("own.__qualname__ == 'pkg'", False),
         ("'' == own.__module__", False),
+        ("__name__.split('.')[0]", "pkg"),
+        ("__name__.split('.', 1)[0]", "pkg"),
+        ("__name__.partition('.')[0]", "pkg"),
+        ("__package__.split('.')[0]", "pkg"),
+        ("[__name__.partition('.')[0] for _ in 'ab']", ["pkg", "pkg"]),
+        ("__name__.split('.')[1]", "scoped"),
+        ("__name__.split('.')[-1]", "sub"),
+        ("__name__.partition('.')", ("cuvis_ai_core", ".", "scoped.x.pkg.sub")),
+        ("own.__name__.split('.')[0]", "cuvis_ai_core"),
+        ("other.__name__.split('.')[0]", "other"),
     ],
 )
 def test_a_private_module_is_known_by_both_names(expression: str, found: object) -> None:
@@ -91,8 +107,9 @@ def test_what_compares_nothing_stays_as_it_is() -> None:
         code = compile(text, "pkg/sub.py", "exec")
         assert with_private_names(code, START, owns) is code
     many = "".join(f"x = {number}.5\n" for number in range(300))
-    code = compile(f"{many}found = own.__module__ == 'pkg.sub'\n", "pkg/sub.py", "exec")
-    assert with_private_names(code, START, owns) is code
+    for asked in ("own.__module__ == 'pkg.sub'", "__name__.split('.')[0]"):
+        code = compile(f"{many}found = {asked}\n", "pkg/sub.py", "exec")
+        assert with_private_names(code, START, owns) is code
     few = "".join(f"x = {number}.5\n" for number in range(200))
     code = compile(f"{few}found = own.__module__ == 'pkg.sub'\n", "pkg/sub.py", "exec")
     names: dict[str, object] = {"own": SimpleNamespace(__module__=f"{START}pkg.sub")}
