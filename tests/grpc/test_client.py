@@ -22,6 +22,7 @@ from cuvis_ai_core.errors import ManifestError, NodeRunError, PortError, Service
 from cuvis_ai_core.grpc import AsyncClient, Client
 from cuvis_ai_core.grpc.client.cancellable_calls import Calls
 from cuvis_ai_core.grpc.client.training_progress import Progress, progress_of
+from cuvis_ai_core.grpc.health import is_serving
 from cuvis_ai_core.grpc.messages.schema_generations import enum_value, wire
 from cuvis_ai_core.grpc.server.server import Server
 from cuvis_ai_core.grpc.server.settings import Settings
@@ -76,6 +77,20 @@ def test_what_is_no_cube_is_told_how_to_give_it(client: Client, cube: Any) -> No
     client.load_pipeline(SCALER)
     with pytest.raises(PortError, match=r"(?s)that is a Cube, or an array.*client\.run\(\*\*inputs\)"):
         client.run(cube)
+
+
+def test_no_proxy_is_on_the_way_to_this_machine(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which one that the environment names knows nothing; to other machines it is, and the error says so."""
+    for name in ("grpc_proxy", "https_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    port = server.address.rpartition(":")[2]
+    for address in (f"localhost:{port}", f"127.0.0.1:{port}", f"ipv4:127.0.0.1:{port}", f"dns:///localhost:{port}"):
+        assert is_serving(address)
+        with Client(address) as client:
+            assert client.session_id
+    with pytest.raises(ServiceError, match=r"http_proxy has .* a proxy; past it: no_grpc_proxy=192\.0\.2\.1"):
+        Client("192.0.2.1:50051")
 
 
 def test_results_stay_as_they_are_while_they_are_held(client: Client) -> None:

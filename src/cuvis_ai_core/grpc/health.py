@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Final
 
+from cuvis_ai_core.grpc.http_proxies import without_proxy
 from cuvis_ai_core.grpc.missing_extra import explain_missing
 
 _SECONDS: Final = 4.0
@@ -26,7 +27,7 @@ def is_serving(address: str) -> bool:
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     # A server that speaks TLS has a socket without it for this alone.
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, without_proxy(address)) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.RpcError:

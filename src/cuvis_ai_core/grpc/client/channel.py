@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cuvis_ai_core import errors
 from cuvis_ai_core.errors import CuvisError, ServiceError
+from cuvis_ai_core.grpc.http_proxies import proxy_hint, without_proxy
 from cuvis_ai_core.grpc.server.rpc_dispatch import ERROR, ERROR_ID
 from cuvis_ai_core.grpc.server.settings import MIB
 
@@ -74,6 +75,7 @@ def open_channel(grpc: Any, address: str, root_certificates: Any, certificate: A
     """
     # gRPC's own limit is 4 MiB, less than one cube.
     options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
+    options += without_proxy(address)
     if root_certificates is None:
         return grpc.insecure_channel(address, options)
     # Checked here: gRPC tells a wrong PEM by its log alone, and later as a server that is not there.
@@ -171,4 +173,6 @@ def _unreachable(address: str, words: str) -> ServiceError:
     """
     found = next(((what, hint) for sign, what, hint in _CAUSES if sign in words), None)
     what, hint = found or (words, _RUNS_THERE)
+    if hint is _RUNS_THERE:
+        hint += proxy_hint(address)
     return ServiceError(f"The server '{address}' cannot be reached: {what}.", hint=hint, code="UNAVAILABLE")
