@@ -49,6 +49,8 @@ def raised(error: BaseException) -> CuvisError:
         ("No such file or directory", "there is no such socket", RUNS),
         ("ssl: WRONG_VERSION_NUMBER", "the server speaks no TLS", "Leave root_certificates= (--tls-ca) away."),
         ("certificate is not yet valid", "the server's certificate is not valid yet", "Compare the clocks of both"),
+        ("Cancelling all calls", "it was stopped during the call", "Start it again (cuvis-ai serve), and make a new"),
+        ("Stream removed (recvmsg)", "it ended, or the connection broke off, during the call", "Start it again"),
         ("something new", "something new", RUNS),
         (None, "UNAVAILABLE", RUNS),
     ],

@@ -15,6 +15,8 @@ LARGEST: Final = 1024 * MIB
 
 _RUNS_THERE: Final = "See that it runs there (cuvis-ai serve), and give host:port or unix:/path, without http://."
 
+_BEGUN_AGAIN: Final = "Start it again (cuvis-ai serve), and make a new client: its sessions are gone."
+
 _HTTP_STATUS: Final = re.compile(r"http2 header with status: (\d{3})")
 """Words of gRPC where something that knows HTTP/2 answers, and no gRPC: a proxy, or a server of another kind."""
 
@@ -53,6 +55,8 @@ _CAUSES: Final = (
         "it closes the connection, as a server does that asks for TLS",
         "Give the certificate of its authority: root_certificates=, --tls-ca.",
     ),
+    ("Cancelling all calls", "it was stopped during the call", _BEGUN_AGAIN),
+    ("Stream removed", "it ended, or the connection broke off, during the call", _BEGUN_AGAIN),
     ("Connection refused", "nothing listens there", _RUNS_THERE),
     ("No such file or directory", "there is no such socket", _RUNS_THERE),
     ("Domain name not found", "there is no machine of that name", _RUNS_THERE),
