@@ -229,6 +229,35 @@ def test_a_wrong_hook_fails_the_plugin_and_names_it(
     assert registry.failed_plugins == {"echo": caught.value}
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "import broken_for_all.part\n",
+            "It was raised while 'broken_for_all' was imported, which is not the plugin's",
+        ),
+        ("import json\njson.loads('{')\n", "The plugin's own code raised this."),
+        ("raise ValueError('of its own')\n", "The plugin's own code raised this."),
+        ("def broken(\n", "The plugin's own code raised this."),
+    ],
+)
+def test_whose_code_raised_is_told(
+    registry: NodeRegistry,
+    local_plugin: Callable[..., Path],
+    write_files: Callable[[Path, Files], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    said: str,
+) -> None:
+    """A library that cannot be imported is no fault of the plugin; what it was given may be."""
+    broken = {"host/broken_for_all/__init__.py": "", "host/broken_for_all/part.py": "raise ValueError('broken')\n"}
+    folder = write_files(local_plugin(), {**broken, "src/echo_plugin/nodes.py": code})
+    monkeypatch.syspath_prepend(folder / "host")
+    with pytest.raises(PluginLoadError, match="Error: ") as caught:
+        registry.load_plugin("echo", config(folder))
+    assert str(caught.value.hint).startswith(said)
+
+
 NUMPY = metadata.version("numpy")
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cuvis_ai_core.errors import CuvisError, PluginLoadError, PluginsLoadError
+from cuvis_ai_core.plugins.isolation import importlib_bootstrap_statement
 from cuvis_ai_core.plugins.isolation.private_names import PREFIX, without_private_names
 from cuvis_ai_core.plugins.isolation.scope import MARK
 from cuvis_ai_core.plugins.plugin_info import PluginState
@@ -109,6 +110,12 @@ def _next_step(name: str, error: BaseException) -> str | None:
         )
     if _place(error) is None:
         return "That looks like a fault of cuvis-ai-core itself; please report it with the traceback."
+    library = _imported_then(error)
+    if library is not None:
+        return (
+            f"It was raised while '{library}' was imported, which is not the plugin's: see whether it can be imported "
+            "by itself, and in which version."
+        )
     return "The plugin's own code raised this."
 
 
@@ -148,6 +155,20 @@ def _gone_from_its_package(error: ModuleNotFoundError) -> str | None:
         f"{found} is there, and has no such module: what imports it was written for another version. Name those that "
         "suit it in the dependencies in the plugin's pyproject.toml, or take a newer version of what imports it."
     )
+
+
+def _imported_then(error: BaseException) -> str | None:
+    """Return the package of others that an error came out of while code of the plugin imported it, or None."""
+    from cuvis_ai_core._error_location import frames_of
+
+    frames = [frame for frame, _ in frames_of(error)]
+    # Where the plugin's own file is no Python, none of its code ran.
+    own = max((at for at, frame in enumerate(frames) if MARK in frame.f_builtins), default=len(frames))
+    rest = [_module(frame) for frame in frames[own + 1 :]]
+    if not rest or rest[0] != importlib_bootstrap_statement.__name__:  # called, with whatever it was given
+        return None
+    modules = (name for name in rest if not name.startswith(("importlib", "cuvis_ai_core.")))
+    return next((name.partition(".")[0] for name in modules), None)
 
 
 def _is_lent(scope: "Scope", name: str) -> bool:
