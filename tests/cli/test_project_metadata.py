@@ -277,3 +277,18 @@ def test_what_is_always_there_is_listed_with_its_bounds(tmp_path: Path, lines: s
     assert [(each.rule, each.level, each.cure) for each in found] == [
         ("unlisted", WARNING, 'Write into dependencies: "numpy"')
     ] * count
+
+
+def test_requirements_may_need_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the second of two brings is listed by the first, and the search for it ends."""
+    for name, needed in (("ring-one", "ring-two"), ("ring-two", "ring-one")):
+        info = tmp_path / "site" / f"{name.replace('-', '_')}-1.dist-info"
+        info.mkdir(parents=True)
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\nRequires-Dist: {needed}\n"
+        (info / "METADATA").write_text(text, encoding="utf-8")
+        (info / "top_level.txt").write_text(f"{name.replace('-', '_')}_code\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    files = {"src/leaf_index/__init__.py": "import ring_two_code\n"}
+    assert looked_at(tmp_path / "listed", f'{PROJECT}dependencies = ["ring-one"]\n', files) == []
+    (found,) = looked_at(tmp_path / "unlisted", f"{PROJECT}dependencies = []\n", files)
+    assert found.cure == 'Write into dependencies: "ring-two"'
