@@ -8,7 +8,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import numpy as np
 import pytest
+
+from cuvis_ai_core import NodeRegistry, Pipeline
+from cuvis_ai_core.errors import NodeRunError
 
 Files = dict[str, str]
 MakeWheel = Callable[..., None]
@@ -281,6 +285,33 @@ def test_a_private_copy_recognises_itself(
     same, name = load("trick", "cuvis-test-dep==2.0").direct()
     assert same
     assert name.startswith("cuvis_ai_core.scoped.trick")
+
+
+def test_a_private_copy_that_does_not_find_itself_in_a_run_is_told_with_the_way_out(
+    wheel: MakeWheel,
+    host_install: HostInstall,
+    registry: NodeRegistry,
+    tmp_path: Path,
+    project_files: Callable[..., Files],
+    write_files: Callable[[Path, Files], Path],
+) -> None:
+    """As kombu, which looks for the name of a module among those that it wrote down."""
+    code = "def look():\n    return {'cuvis_test_dep': 'good'}[__name__]\n"
+    wheel("cuvis-test-dep", "2.0", {f"{NAME}/__init__.py": code})
+    wheel("cuvis-test-dep", "1.0", {f"{NAME}/__init__.py": "VERSION = 'other'"})
+    host_install("cuvis-test-dep", "1.0")
+    files = project_files(dependencies=("cuvis-test-dep==2.0",))
+    nodes = files["src/echo_plugin/nodes.py"].replace(
+        "        return {", "        cuvis_test_dep.look()\n        return {"
+    )
+    files["src/echo_plugin/nodes.py"] = f"import cuvis_test_dep\n{nodes}"
+    config = {"path": str(write_files(tmp_path / "echo", files)), "provides": ["echo_plugin.nodes.Echo"]}
+    registry.load_plugin("echo", config)
+    pipeline = Pipeline.from_dict({"nodes": [{"name": "it", "class_name": "Echo"}]}, node_registry=registry)
+    with pytest.raises(NodeRunError, match="KeyError") as caught:
+        pipeline.forward({"cube": np.zeros((1, 1, 1, 1), np.float32)})
+    assert "The plugin has 'cuvis_test_dep' for itself" in str(caught.value.hint)
+    assert "isolation: process" in str(caught.value.hint)
 
 
 def test_a_private_copy_that_takes_the_module_of_a_class_apart_sees_the_private_one(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cuvis_ai_core._error_location import definition_of, place_of, words_of
+from cuvis_ai_core._error_location import definition_of, frames_of, place_of, words_of
 from cuvis_ai_core.errors import CuvisError, NodeRunError, PortError, RemoteError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.pipeline.execution.input_write_errors import failure_to_write, refuse_written
@@ -11,6 +11,7 @@ from cuvis_ai_core.pipeline.execution.read_only_inputs import ARRAY, lend
 from cuvis_ai_core.pipeline.execution.value_checks import describe_value, misfit
 from cuvis_ai_core.pipeline.execution.value_conversion import why_not, without_mask
 from cuvis_ai_core.pipeline.port_compatibility import ResolvedPort
+from cuvis_ai_core.plugins.isolation.private_names import PARENT
 
 
 def run_step(step: Step, plan: Plan, values: list[Value]) -> None:  # noqa: C901 - in one piece, a call less for each node
@@ -158,6 +159,12 @@ def _failure(
     hint = f"Its inputs: {inputs or 'none'}."
     if isinstance(error, CuvisError) and error.hint and not isinstance(error, RemoteError):  # that has a traceback
         hint += f"\n{error.hint}"
+    copy = _looking_itself_up(error)
+    if copy is not None:
+        hint += (
+            f"\nThe plugin has '{copy}' for itself, beside another version, and that looks itself up by its name. With "
+            "isolation: process in the plugin's manifest entry it is the only one."
+        )
     return NodeRunError(
         f"Node '{step.node}' failed in stage '{plan.stage}': {words_of(error)}" + (f" ({place})" if place else ""),
         hint=hint,
@@ -165,3 +172,13 @@ def _failure(
         stage=plan.stage,
         place=place,
     )
+
+
+def _looking_itself_up(error: BaseException) -> str | None:
+    """Return the library that a plugin has for itself, under a name that the library does not know, or None."""
+    if PARENT not in words_of(error):
+        return None
+    from cuvis_ai_core.plugins.isolation.scope import own_copy
+
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in frames_of(error)]
+    return next((own_copy(name) for name in reversed(names) if name.startswith(PARENT)), None)

@@ -30,7 +30,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cuvis_ai_core.plugins.dependencies.search_path import added_below
 from cuvis_ai_core.plugins.isolation.importlib_bootstrap_loaders import PackageLoader
 from cuvis_ai_core.plugins.isolation.importlib_bootstrap_statement import import_leaf, is_initializing, scoped_import
-from cuvis_ai_core.plugins.isolation.private_names import PREFIX, private_name, second_name
+from cuvis_ai_core.plugins.isolation.private_names import (
+    PREFIX,
+    private_name,
+    private_package,
+    public_name,
+    second_name,
+)
 from cuvis_ai_core.plugins.isolation.unloaded_modules import UnloadedModules, forget_package
 from cuvis_ai_core.plugins.sys_modules_owners import claim, give_up, is_owned
 
@@ -315,6 +321,13 @@ def drop_idle(tops: frozenset[str]) -> None:
 def scope_named(name: str) -> Scope | None:
     """Return the living scope of a private package name."""
     return _by_name.get(name)
+
+
+def own_copy(module: str) -> str | None:
+    """Return the top-level module of a dependency that a plugin has for itself, where a private module is of one."""
+    scope = scope_named(private_package(module) or "")
+    top = public_name(module).partition(".")[0]
+    return top if scope is not None and top in scope.lent else None
 
 
 def living_scopes() -> list[Scope]:
