@@ -39,6 +39,16 @@ def test_a_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "plain"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_without_room_is_told_with_the_folder(tmp_path: Path) -> None:
+    """The operating system names no file where one is written; nothing is left."""
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught, OutputFolder(tmp_path / "out"):
+        (tmp_path / "full").write_bytes(b"1")
+    assert caught.value.filename == str(tmp_path / "out")
+    assert [each.name for each in tmp_path.iterdir()] == ["full"]
+
+
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path: Path) -> None:
     """What the first run wrote and the second did not is gone; what somebody else put there stays."""
     write(tmp_path / "out", {"x": "1", "old": "1"})

@@ -4,6 +4,7 @@ What is its own is what lies there with the content that was written: its record
 record that somebody else laid there nor a file that was changed since makes anybody's work ours to remove.
 """
 
+import errno
 import glob
 import hashlib
 import itertools
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_NAME: Final = 100
 _CHOOSE: Final = "Choose another folder, with --output-dir or with output_dir in a trainrun"
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOCK: Final = "lock"
 _NEW: Final = "new"
 _OLD: Final = "old"
@@ -232,6 +234,9 @@ class OutputFolder:
     ) -> None:
         self._lock.release()
         remove_tree(self._temporary)
+        # Writing says no name, unlike opening; and that in `staging` would be of a folder that is gone.
+        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(self._folder)
         if isinstance(error, KeyboardInterrupt):
             error.add_note(
                 f"The results are in '{self._folder}': it was done."

@@ -55,6 +55,7 @@ _CURES: Final = {
     errno.EROFS: "give a place that may be written",
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
+    errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENAMETOOLONG: "give a shorter name",
 }
