@@ -16,6 +16,7 @@ pytest.importorskip("pytorch_lightning")
 
 import pytorch_lightning as pl
 import torch
+from cuvis_ai_schemas.pipeline import PortSpec
 from pytorch_lightning import callbacks
 from torch.utils.data import DataLoader
 
@@ -169,6 +170,29 @@ def test_weights_are_averaged_by_callbacks_of_lightning(make_pipeline: Make, ave
     Published(pipeline, Scenes(), ["error"], None, options, sgd, callbacks=[average()]).fit()
     assert torch.equal(pipeline.nodes["scores"].linear.weight, plain.linear.weight)
     assert not torch.equal(before, plain.linear.weight)
+
+
+def test_metrics_of_all_batches_together_are_reported(make_pipeline: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a node gives a mapping: metrics of torchmetrics, and numbers as means over pixels."""
+    classification = pytest.importorskip("torchmetrics.classification")
+    pipeline, f1, seen = make_pipeline(), classification.BinaryF1Score(), []
+
+    def measure(_: Any, scores: Any, mask: Any, **__: Any) -> dict[str, Any]:
+        seen.append(((scores > 0.5).int(), mask))
+        return {"metrics": {"f1": (f1, *seen[-1]), "ones": mask.float().mean()}}
+
+    class Uneven(Scenes):
+        def val_dataloader(self) -> DataLoader[Any]:
+            return DataLoader(self.items[:7], batch_size=3)  # type: ignore[arg-type]
+
+    StatisticalTrainer(pipeline, Scenes()).fit()
+    monkeypatch.setattr(type(pipeline.nodes["accuracy"]), "OUTPUT_SPECS", {"metrics": PortSpec(dict, ())})
+    monkeypatch.setattr(type(pipeline.nodes["accuracy"]), "forward", measure)
+    trainer = Published(copy.deepcopy(pipeline), Uneven(), ["error"], ["accuracy"], {"accelerator": "cpu"})
+    (found,) = trainer.validate()
+    compared, true = (torch.cat(each) for each in zip(*seen, strict=True))
+    assert found["accuracy/f1"] == pytest.approx(float(classification.BinaryF1Score()(compared, true)))
+    assert found["accuracy/ones"] == pytest.approx(float(true.float().mean()))
 
 
 def test_no_batch_to_train_on_is_an_error(make_pipeline: Make) -> None:

@@ -16,8 +16,10 @@ from cuvis_ai_schemas.execution import Context, Metric
 
 from cuvis_ai_core.errors import MissingExtraError, PipelineError, TrainingError, TrainRunError
 from cuvis_ai_core.pipeline.weights.torch_file import epoch_of_checkpoint, read_checkpoint
+from cuvis_ai_core.training.batch_step import Measured, pixels_in
 from cuvis_ai_core.training.config import CheckpointConfig
 from cuvis_ai_core.training.evaluation_mode import modules_of, undisturbed
+from cuvis_ai_core.training.metric_pooling import Pool
 from cuvis_ai_core.training.monitored_metric import direction
 from cuvis_ai_core.training.named_nodes import names_of
 from cuvis_ai_core.training.optimizers import make_optimizer, make_scheduler
@@ -60,7 +62,8 @@ class GradientTrainer(pl.LightningModule):
         pipeline: The pipeline.
         datamodule: Its batches are mappings of port names to tensors.
         loss_nodes: The nodes, or their names.
-        metric_nodes: Nodes whose metrics are logged, as `<node>/<metric>`; or their names.
+        metric_nodes: Nodes whose metrics are logged, as `<node>/<metric>`; or their names. Those of a mapping are
+            of all batches of an epoch together.
         trainer_config: Arguments of Lightning's `Trainer`; or a whole flat configuration.
         optimizer_config: Name and arguments of the optimizer.
         scheduler_config: Name and arguments of the scheduler.
@@ -96,6 +99,7 @@ class GradientTrainer(pl.LightningModule):
         self.layers = torch.nn.ModuleDict({name: pipeline.nodes[name] for name in _modules(pipeline)})
         self._callbacks = [*(callbacks or ()), *self._configured()]
         self._lightning: pl.Trainer | None = None
+        self._pools: dict[ExecutionStage, Pool] = {}
         if not self.loss_nodes:
             raise TrainRunError(
                 "loss_nodes: no node is named whose outputs are the loss.", hint="Name one.", key="loss_nodes"
@@ -191,6 +195,18 @@ class GradientTrainer(pl.LightningModule):
         """Run a batch of the test."""
         return self._step(batch, batch_idx, ExecutionStage.TEST)
 
+    def on_train_epoch_end(self) -> None:
+        """Report the metrics that are of all batches together."""
+        self._log_pooled(ExecutionStage.TRAIN)
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the metrics that are of all batches together."""
+        self._log_pooled(ExecutionStage.VAL)
+
+    def on_test_epoch_end(self) -> None:
+        """Report the metrics that are of all batches together."""
+        self._log_pooled(ExecutionStage.TEST)
+
     def on_train_epoch_start(self) -> None:
         """Have frozen nodes behave as they are used: Lightning puts all into training."""
         for node in self.layers.values():
@@ -236,7 +252,20 @@ class GradientTrainer(pl.LightningModule):
             name = f"{stage.value}/{node}"
             named[name] = named.get(name, 0) + torch.as_tensor(value).detach().sum()
         self._log({f"{stage.value}_loss": loss, **named, **dict(self._metrics(outputs, stage))}, batch)
+        pooled = {node: value for (node, _), value in outputs.items() if node in self.metric_nodes}
+        self._pool(stage, {node: value for node, value in pooled.items() if isinstance(value, Mapping)}, batch)
         return loss
+
+    def _pool(self, stage: ExecutionStage, metrics: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+        if self._trainer is not None and metrics:
+            weights = dict.fromkeys(metrics, float(pixels_in(batch)))
+            self._pools.setdefault(stage, Pool()).add(Measured({}, metrics, weights))
+
+    def _log_pooled(self, stage: ExecutionStage) -> None:
+        pool = self._pools.pop(stage, None)
+        before = "train/" if stage is ExecutionStage.TRAIN else ""
+        for name, value in pool.values().items() if pool is not None else ():
+            self.log(f"{before}{name}", value)
 
     def _metrics(self, outputs: Mapping[tuple[str, str], Any], stage: ExecutionStage) -> Iterable[tuple[str, Any]]:
         before = "train/" if stage is ExecutionStage.TRAIN else ""
