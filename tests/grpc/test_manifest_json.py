@@ -10,6 +10,7 @@ from cuvis_ai_core.grpc.messages.manifest_json import read_json, read_manifest
 
 CLASS = {"class_name": "a.Node", "kind": "node"}
 READER = {"class_name": "a.Reader", "kind": "reader"}
+DATA = {"class_name": "a.Data", "kind": "data_module", "data_module_name": "data"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,11 @@ READER = {"class_name": "a.Reader", "kind": "reader"}
         (
             {"name": "a", "path": "p", "capabilities": [CLASS], "icon": "x"},
             {"a": {"path": "p", "provides": ["a.Node"]}},
+            (0, 6),
+        ),
+        (
+            {"name": "a", "path": "p", "capabilities": [CLASS, DATA]},
+            {"a": {"path": "p", "provides": ["a.Node"], "data_modules": {"data": "a.Data"}}},
             (0, 6),
         ),
         ({"name": "a", "path": "p", "provides": "wrong"}, {"a": {"path": "p", "provides": "wrong"}}, (0, 6)),

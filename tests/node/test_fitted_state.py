@@ -1,5 +1,6 @@
 """Whether a node has learned, whoever had it learn or gave it a state."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -129,6 +130,13 @@ def test_weights_are_to_be_trained_until_one_changes() -> None:
     half = Weighted()
     half.first.eval()
     assert lacks(half) == ("weights",)
+    copied = Weighted()
+    learner = Learner(copied, fresh=True)
+    for lacking in (("weights",), ()):
+        memo: dict[int, Any] = {}
+        twin = copy.deepcopy(copied, memo)
+        assert learner.of_copy(twin, memo).lacks() == lacking
+        torch.nn.init.zeros_(copied.first.weight)
     changes: tuple[Any, ...] = (
         lambda node: torch.nn.init.zeros_(node.second.weight),
         lambda node: setattr(node, "second", torch.nn.Linear(2, 2)),
