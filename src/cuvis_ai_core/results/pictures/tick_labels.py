@@ -22,7 +22,8 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     if _TINY < least < math.inf:
         power = 10.0 ** math.floor(math.log10(least))
         for size in (step * power for step in _STEPS):
-            first, last = math.ceil(low / size), math.floor(high / size)
+            # 0.6 / 0.1 is 5.999999999999999 as a float.
+            first, last = math.ceil(low / size - _SLACK), math.floor(high / size + _SLACK)
             if not 1 <= last - first < count:
                 continue
             # 3 * 0.1 is 0.30000000000000004 as a float.
