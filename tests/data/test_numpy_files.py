@@ -73,6 +73,24 @@ def test_npz_named_cube(npz: Path) -> None:
     assert cube.source == npz
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("height", [1, 64])
+@pytest.mark.usefixtures("small_is_large")
+def test_a_batch_of_one_image_is_a_cube(npy: Path, npz: Path, height: int, save: Any, order: Any) -> None:
+    """The outputs of a run are such; also where they are read by pieces, and beside wavelengths."""
+    batch = np.asarray(np.arange(height * 512 * 32, dtype=np.uint16).reshape(1, height, 512, 32), order=order)
+    np.save(npy, batch)
+    assert_array_equal(read_npy(npy).data, batch[0], strict=True)
+    save(npz, scores=batch, wavelengths=np.linspace(400, 1000, 32))
+    cube = read_npz(npz)
+    assert_array_equal(cube.data, batch[0], strict=True)
+    assert cube.wavelengths is not None
+    np.save(npy, np.zeros((2, 3, 4, 5)))
+    with pytest.raises(CubeError, match="three dimensions"):
+        read_npy(npy)
+
+
 def test_npz_single_cube(npz: Path) -> None:
     """A .npz file takes the only array of three dimensions."""
     np.savez_compressed(npz, scene=DATA)

@@ -64,6 +64,41 @@ def test_a_deep_copy_has_learned_what_the_pipeline_has() -> None:
         copy.deepcopy(other).forward({"cube": CUBE})
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["inference_mode", "no_grad"])
+@pytest.mark.parametrize("kind", ["script", "shared"])
+def test_weights_are_found_in_a_copy_however_it_was_made(kind: str, mode: str) -> None:
+    """A module of TorchScript copies itself, one that is shared is its own copy; both may happen in inference mode."""
+    torch = pytest.importorskip("torch")
+    from cuvis_ai_core.node import Node
+
+    class Shared(torch.nn.Linear):  # type: ignore[misc,name-defined]  # torch may be missing
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self
+
+    class Odd(Node):
+        INPUT_SPECS: ClassVar[dict[str, Any]] = {"cube": PortSpec("float32", (-1, -1, -1, -1))}
+        OUTPUT_SPECS = INPUT_SPECS
+
+        def __init__(self, **base: Any) -> None:
+            super().__init__(**base)
+            self.layer = torch.jit.script(torch.nn.Linear(2, 2)) if kind == "script" else Shared(2, 2)
+
+        def forward(self, cube: Any, **_: Any) -> dict[str, Any]:
+            return {"cube": self.layer(cube)}
+
+    NodeRegistry.register(Odd)
+    with getattr(torch, mode)():
+        pipeline = Pipeline.from_dict({"nodes": [{"name": "n", "class_name": "Odd"}]}, node_registry=NodeRegistry())
+        other = copy.deepcopy(pipeline)
+        with pytest.raises(PipelineError, match="Node 'n' is not trained"):
+            other.forward({"cube": CUBE})
+        torch.nn.init.ones_(other.nodes["n"].layer.weight)
+        torch.nn.init.zeros_(other.nodes["n"].layer.bias)
+        expected = CUBE.sum(axis=-1, keepdims=True).repeat(2, axis=-1)
+        assert np.allclose(other.forward({"cube": CUBE})["n", "cube"], expected)
+
+
 def test_a_pipeline_is_not_pickled() -> None:
     """It says how it gets to another process; so does a registry, of which there is no copy either."""
     with pytest.raises(PipelineError, match=r"cannot be pickled: .*\n.*Pipeline\.load"):

@@ -48,7 +48,7 @@ _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.f
 
 
 def read_npy(path: Path) -> Cube:
-    """Read a `.npy` file: one array `[height, width, channel]`, no wavelengths.
+    """Read a `.npy` file: one array `[height, width, channel]`, or a batch of one such image; no wavelengths.
 
     Raises:
         CubeError: The file is damaged, holds Python objects, or its array is no cube.
@@ -56,13 +56,15 @@ def read_npy(path: Path) -> Cube:
     with _readable(path, "a .npy file with one array of numbers"):
         # mapped, because a damaged header then fails on the size of the file instead of taking all memory
         mapped = open_memmap(path, mode="r")
-        data = np.array(mapped) if mapped.ndim != _RANK else _pieces(path, mapped)
+        shape = _three(mapped.shape)
+        data = np.array(mapped) if len(shape) != _RANK else _pieces(path, mapped, shape)
     return Cube(data, source=path)
 
 
 def read_npz(path: Path, array: str | None = None) -> Cube:
     """Read a `.npz` archive: the cube is `cube`, or the only array of three dimensions in it, or the one asked for.
 
+    It may be a batch of one image, `[1, height, width, channel]`, as the file of outputs of a run has them.
     Beside it there may be `wavelengths` and `fwhm` (nm, `[channel]`), `good_bands` (true is good, `[channel]`), and
     where and when it was taken, as `place_arrays` gives it. Other names are an error, unless the cube is asked for by
     name: a name that is nearly right would be lost.
@@ -87,9 +89,14 @@ def read_npz(path: Path, array: str | None = None) -> Cube:
     return Cube(arrays[name], wavelengths, path, fwhm=fwhm, good_bands=good, **_place(path, arrays))
 
 
-def _pieces(path: Path, mapped: "np.memmap[Any, Any]") -> LazyArray:
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the one image of a batch; another one as it is."""
+    return shape[1:] if len(shape) == _RANK + 1 and shape[0] == 1 else shape
+
+
+def _pieces(path: Path, mapped: "np.memmap[Any, Any]", shape: tuple[int, ...]) -> LazyArray:
     """Return an array that is read from the file by pieces; the mapping itself would count as memory."""
-    return _lazy(path, mapped.dtype, int(mapped.offset), mapped.shape, fortran=not mapped.flags.c_contiguous)
+    return _lazy(path, mapped.dtype, int(mapped.offset), shape, fortran=not mapped.flags.c_contiguous)
 
 
 def _lazy(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], *, fortran: bool) -> LazyArray:
@@ -129,10 +136,15 @@ def _load_arrays(path: Path) -> dict[str, Any]:
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         refuse_bomb(path, sum(each.file_size for each in archive.infolist()))
         return {
-            info.filename.removesuffix(".npy"): _load_array(path, file, archive, info)
+            info.filename.removesuffix(".npy"): _image(_load_array(path, file, archive, info))
             for info in archive.infolist()
             if info.filename.endswith(".npy")
         }
+
+
+def _image(array: Any) -> Any:
+    shape = _three(array.shape)
+    return array if shape == array.shape else array.reshape(shape)
 
 
 def _load_array(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
@@ -155,6 +167,7 @@ def _in_place(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, inf
             return None
         shape, fortran, dtype = read(member)
         begin = member.tell()
+    shape = _three(shape)
     if len(shape) != _RANK or dtype.hasobject:
         return None
     if begin + prod(shape) * dtype.itemsize != info.file_size:

@@ -127,18 +127,15 @@ class Learner:
         statistics = ["statistics"] * bool(getattr(node, "requires_initial_fit", False))
         return (*statistics, *["weights"] * (bool(self._weights) and self._as_built()))
 
-    def of_copy(self, node: Any, memo: Mapping[int, Any]) -> "Learner":
-        """Return the same of a copy of the node.
-
-        Args:
-            node: The copy.
-            memo: What `copy.deepcopy` made of each object, by the id of that.
-        """
+    def of_copy(self, node: Any) -> "Learner":
+        """Return the same of a copy of the node."""
         other = Learner(node, fresh=False)
         if self._weights and self._as_built():
-            # A copy has not been written as often.
-            copies = [memo[id(each)] for each, _ in self._weights]
-            other._weights = [(each, each._version) for each in copies]
+            ours = {id(each) for each, _ in self._weights}
+            names = [name for name, each in self._node.named_parameters() if id(each) in ours]
+            copies = dict(node.named_parameters())
+            # A copy has not been written as often. By name: a module may copy itself in a way of its own.
+            other._weights = [(copies[name], copies[name]._version) for name in names if name in copies]
         return other
 
     def _as_built(self) -> bool:

@@ -26,6 +26,15 @@ def inference_mode() -> AbstractContextManager[object]:
     return nullcontext() if torch is None else torch.inference_mode()
 
 
+def outside_inference_mode() -> AbstractContextManager[object]:
+    """Return a context in which weights are made that can be trained; nothing without torch.
+
+    Of those that are made in inference mode torch does not tell whether they were written since.
+    """
+    torch: Any = sys.modules.get("torch")
+    return nullcontext() if torch is None or not torch.is_inference_mode_enabled() else torch.inference_mode(mode=False)
+
+
 def for_gradients(values: Mapping[Any, Value]) -> Mapping[Any, Value]:
     """Return values that gradients may be asked of: tensors that were made in inference mode as copies."""
     torch: Any = sys.modules.get("torch")

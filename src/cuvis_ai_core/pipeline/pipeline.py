@@ -13,7 +13,7 @@ from cuvis_ai_core._deprecated import say_once
 from cuvis_ai_core.errors import PipelineError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.fitted_state import Learner
-from cuvis_ai_core.node.gradient_modes import for_gradients, inference_mode
+from cuvis_ai_core.node.gradient_modes import for_gradients, inference_mode, outside_inference_mode
 from cuvis_ai_core.node.hyper_parameters import changed_since_built
 from cuvis_ai_core.node.torch_modules import is_module
 from cuvis_ai_core.pipeline.connections import Connection, added, connected
@@ -83,7 +83,8 @@ class Pipeline(PublishedMethods):
     def _set_up(
         self, config: PipelineConfig, registry: Any, name: str, *, allow_untrained: bool, outline: bool = False
     ) -> None:
-        config, nodes = make_nodes(config, registry, outline_nodes if outline else build_nodes)
+        with outside_inference_mode():
+            config, nodes = make_nodes(config, registry, outline_nodes if outline else build_nodes)
         self._graph = Graph(nodes, config.edges)
         self._config = config
         self._files: PipelineFiles | None = None
@@ -334,8 +335,9 @@ class Pipeline(PublishedMethods):
         return self._copied(self._graph.nodes, self._untrained)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        nodes = {name: deepcopy(node, memo) for name, node in self._graph.nodes.items()}
-        learners = {name: each.of_copy(nodes[name], memo) for name, each in self._untrained.items()}
+        with outside_inference_mode():
+            nodes = {name: deepcopy(node, memo) for name, node in self._graph.nodes.items()}
+        learners = {name: each.of_copy(nodes[name]) for name, each in self._untrained.items()}
         copied = memo[id(self)] = self._copied(nodes, learners)
         return copied
 

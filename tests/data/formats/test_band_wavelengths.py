@@ -127,3 +127,13 @@ def test_lengths_of_lists_tell_axes() -> None:
     cube = Variable("cube", np.zeros((2, 2, 3)), ("",) * 3)
     others = {name: Variable(name, np.ones(size), ("",)) for name, size in (("wl", 3), ("fwhm", 4), ("wave", 5))}
     assert list_lengths(cube, {"cube": cube, **others}, {"wvl": [1.0, 2.0]}) == [2, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["good_wavelengths", "bad_wavelengths"])
+def test_a_list_of_good_bands_is_none_of_wavelengths(name: str) -> None:
+    """Its name ends as that of the list of one part of a sensor, `red_wavelength`, and its axis is the same."""
+    cube = Variable("cube", np.zeros((2, 2, 3)), ("y", "x", "band"))
+    flags = Variable(name, np.array([1, 0, 1]), ("band",))
+    remarks: list[str] = []
+    found = bands_of(cube, 2, {"cube": cube, name: flags}, {}, remarks)
+    assert (found.wavelengths, remarks) == (None, [])

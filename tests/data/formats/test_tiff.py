@@ -200,6 +200,35 @@ def test_stacks_that_have_a_place(tmp_path: Path, options: dict[str, Any]) -> No
     assert "shape" not in cube.metadata
 
 
+def test_a_page_of_another_type_is_no_band(tmp_path: Path) -> None:
+    """The flags of a raster behind its one band are not read, which is said."""
+    pytest.importorskip("rasterio")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for pixels in (DATA[..., 0], DATA[..., 0] > 3):
+            file.write(pixels, extratags=GEO, photometric="minisblack", metadata=None)
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    assert cube.data.shape == (*DATA.shape[:2], 1)
+    assert "The file has 1 further images of the same size, which were not read." in cube.remarks
+
+
+def test_scale_and_offset_of_each_page_of_a_stack(tmp_path: Path) -> None:
+    """They are those that GDAL wrote into it; a page without any is as it is stored."""
+    pytest.importorskip("rasterio")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for band, scale in enumerate(("0.5", "2", None)):
+            items = (
+                f'<Item name="SCALE" sample="0" role="scale">{scale}</Item><Item name="OFFSET" role="offset">1</Item>'
+            )
+            about = (42112, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>", True)
+            tags = GEO if scale is None else [*GEO, about]
+            file.write(DATA[..., band], extratags=tags, photometric="minisblack", metadata=None)
+    cube = read_cube(tmp_path / "a.tif", READERS)
+    expected = np.where(DATA == 7, np.nan, DATA)[..., :3] * (0.5, 2, 1) + (1, 1, 0)
+    np.testing.assert_array_equal(cube.data, expected)
+    np.testing.assert_array_equal(cube.data[..., 1:2], expected[..., 1:2])
+    assert "Scale and offset of the bands were applied, as the file has them." in cube.remarks
+
+
 def test_further_images_of_a_raster_are_said(tmp_path: Path) -> None:
     """Where each page has bands of its own, the first one is read; previews and masks are no images."""
     pytest.importorskip("rasterio")

@@ -40,8 +40,8 @@ _STANDARD: Final = {
 }
 """Standard names of CF, whatever a list is called."""
 
-_OF_SOME: Final = re.compile(r"\w+_wavelengths?")
-"""A list of the bands of one part of a sensor, beside others: `red_wavelength`."""
+_OF_SOME: Final = re.compile(r"(?!(good|bad|valid)_)\w+_wavelengths?")
+"""A list of the bands of one part of a sensor, beside others: `red_wavelength`; which ones are good is another list."""
 
 _LEAST: Final = 250.0
 """Smaller coordinates without a unit may count bands."""

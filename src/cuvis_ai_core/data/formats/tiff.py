@@ -26,8 +26,9 @@ from cuvis_ai_core.errors import CubeError
 _GEO_TAGS: Final = (33550, 33922, 34264, 34735, 42112, 42113, 50844)
 """Scale, tie points, transform and keys of GeoTIFF; metadata and "no data" of GDAL; a camera's polynomials."""
 
+_OF_GDAL: Final = 42112
 _NO_DATA: Final = 42113
-"""A tag of GDAL."""
+"""Tags of GDAL: XML with what it knows of a page, and a number."""
 
 _ROWS: Final = "Y"
 _COLUMNS: Final = "X"
@@ -63,10 +64,15 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         placed = any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome)
         # Of level 1 an image of a satellite has no place, and its metadata beside it all the same.
         pages = _images(file)
-        # GDAL reads the first page of a stack, and takes the others for files of their own.
-        is_stack = placed and pages > 1 and file.pages.first.samplesperpixel == 1
+        # GDAL reads the first page of a stack, and takes the others for files of their own. One of another type is no
+        # further band: it says something of the first.
+        is_stack = (
+            placed
+            and len(pages) > 1
+            and {(each.samplesperpixel, each.dtype) for each in pages} == {(1, file.pages.first.dtype)}
+        )
         if (placed or is_product(path)) and not is_stack:
-            return _noted(read_raster(path, array), pages)
+            return _noted(read_raster(path, array), len(pages))
         place = read_raster(path) if is_stack else None
         _refuse_elsewhere(path, file)
         remarks: list[str] = []
@@ -75,8 +81,10 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         stated = next(attribute_lists(about, WAVELENGTHS), _NONE)
         axes = (1, 2, 0) if len(chosen) > 1 else _axes(path, chosen[0], len(stated.values), remarks)
         check_size(path, (len(chosen), *chosen[0].shape), np.dtype(chosen[0].dtype))
-        meaning = Meaning(missing=_missing(file) if is_stack else ())
-        parts = [_image(path, series, axes, meaning) for series in chosen]
+        meanings = [_meaning(series, pages, _missing(file)) if is_stack else Meaning() for series in chosen]
+        if any(each.gain is not None or each.offset is not None for each in meanings):
+            remarks.append("Scale and offset of the bands were applied, as the file has them.")
+        parts = [_image(path, series, axes, each) for series, each in zip(chosen, meanings, strict=True)]
         image = parts[0] if len(parts) == 1 else Joined(parts)
         if len(stated.values) != image.shape[2]:
             stated = _labelled(file, image.shape[2])
@@ -94,16 +102,16 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
         )
 
 
-def _images(file: Any) -> int:
-    """Return how many pages are as large as the first one, without previews and masks."""
+def _images(file: Any) -> list[Any]:
+    """Return the pages that are as large as the first one, without previews and masks."""
     pages = itertools.islice(file.pages, _MOST_PAGES)
     size = file.pages.first.shape
-    return sum(page.shape == size and not page.is_reduced and not page.is_mask for page in pages)
+    return [page for page in pages if page.shape == size and not page.is_reduced and not page.is_mask]
 
 
 def _noted(cube: Cube, pages: int) -> Cube:
     """Say that a raster has further images, which are not read."""
-    if pages == 1:
+    if pages <= 1:
         return cube
     remark = f"The file has {pages - 1} further images of the same size, which were not read."
     return replace(cube, remarks=(*cube.remarks, remark))
@@ -115,6 +123,23 @@ def _missing(file: Any) -> tuple[float, ...]:
     with suppress(ValueError):
         return () if tag is None else (float(str(tag.value)),)
     return ()
+
+
+def _meaning(series: Any, pages: list[Any], missing: tuple[float, ...]) -> Meaning:
+    """Return what the values of a series stand for: GDAL has scale and offset of each page in its metadata."""
+    known = {page.index: page for page in pages}  # the library has no tags of what it reads of a series
+    gain, offset = np.array([_scaled(known.get(page.index)) for page in series.pages]).T
+    return Meaning(gain if (gain != 1).any() else None, offset if offset.any() else None, missing)
+
+
+def _scaled(page: Any) -> tuple[float, float]:
+    tag = None if page is None else page.tags.get(_OF_GDAL)
+    found = {"scale": 1.0, "offset": 0.0}
+    with suppress(ET.ParseError, ValueError):
+        # The standard parser: its expat has had a limit on what entities come to since 2.4.1.
+        root = ET.fromstring(str(tag.value)) if tag else ()  # noqa: S314 - expat limits entities
+        found |= {each.get("role", ""): float(each.text or "") for each in root if each.get("role") in found}
+    return found["scale"], found["offset"]
 
 
 def _refuse_elsewhere(path: Path, file: Any) -> None:
