@@ -169,6 +169,14 @@ def test_limits_that_no_value_can_have(
         ({"crs": (0, {"crs_wkt": "W"})}, {}, "W", None),
         ({"grid": (0, {"crs_wkt": "W"})}, {"grid_mapping": "/grid"}, "W", None),
         ({"utm": (0, {"spatial_ref": "W", "GeoTransform": "1 2 3 4 5 6"})}, {}, "W", (2, 3, 1, 5, 6, 4)),
+        (
+            {"utm": (0, {"spatial_ref": "W", "GeoTransform": "1 2 3 4 5 6"}), "x": [0, 2, 4], "y": [9, 6]},
+            {},
+            "W",
+            (2, 0, -1, 0, -3, 10.5),
+        ),
+        ({"utm": (0, {"crs_wkt": "PROJCS[]"}), "x": ([0, 2, 4], {"units": "degrees_east"})}, {}, None, None),
+        ({"utm": (0, {"crs_wkt": "GEOGCS[]"}), "x": ([0, 2, 4], {"units": "degrees_east"})}, {}, "GEOGCS[]", None),
         ({"utm": (0, {"spatial_ref": "W"}), "other": (0, {"crs_wkt": "V"})}, {}, None, None),
         ({}, {"_CRS": {"wkt": "W"}}, "W", None),
         ({}, {"_CRS": {"url": "W"}}, None, None),
@@ -194,7 +202,8 @@ def test_where_an_image_lies(
 ) -> None:
     """By the transform of GDAL, the middles of pixels on an even grid, or what NEON writes; in its group first.
 
-    An image that names no system, as after a computation with xarray, has the one that is in the file.
+    An image that names no system, as after a computation with xarray, has the one that is in the file, unless its
+    coordinates are of another; its own coordinates come before the transform that stands there.
     """
     cube = Variable("g/cube", CUBE, ("y", "x", "band"), attrs)
     assert place_of(cube, (0, 1, 2), _variables(**variables)) == (crs, transform)

@@ -347,6 +347,16 @@ def test_a_header_of_a_tiff_file(tmp_path: Path, name: str, says: str) -> None:
         read_envi(tmp_path / name)
 
 
+def test_values_inside_a_file_of_another_kind(tmp_path: Path) -> None:
+    """A header that says where they begin in it is read, whatever stands before and behind them."""
+    header = _edit(_save(tmp_path), "header offset = 8")
+    file = header.with_suffix(".img")
+    file.write_bytes(b"II*\0" + bytes(4) + file.read_bytes() + b"tags")
+    cube = read_envi(header)
+    assert_array_equal(cube.data, DATA)
+    assert cube.remarks[-1].startswith("The data file has 4 bytes behind the ")
+
+
 def test_a_cube_without_data_is_remarked(tmp_path: Path) -> None:
     """Whether its values are NaN or stand for no data."""
     assert read_envi(_edit(_save(tmp_path, np.full((2, 2, 2), 7)), "data ignore value = 7")).remarks == (

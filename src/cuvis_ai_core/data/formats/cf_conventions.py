@@ -179,13 +179,14 @@ def _meant(number: float, dtype: np.dtype[Any], signed: np.dtype[Any] | None) ->
 
 def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -> Place:
     """Return the coordinate system and the transform of an image on a grid."""
-    grid = _grid(cube, variables)
-    crs = next((str(grid[key]) for key in _WKT if grid.get(key)), None) or _of_gdal(cube)
+    grid, is_named = _grid(cube, variables)
+    crs = _wkt(grid) or _of_gdal(cube)
     numbers = _numbers(str(grid.get("GeoTransform", "")).split())
-    if len(numbers) == _TRANSFORM:  # GDAL's order
+    across, down = (_coordinate(cube.dims[axis], cube, variables) for axis in (axes[1], axes[0]))
+    # What the image does not name may be of an image that it was cut from, or made coarser than.
+    if len(numbers) == _TRANSFORM and (is_named or across is None or down is None):  # GDAL's order
         x, width, turn, y, turn_y, height = numbers
         return Place(crs, (width, turn, x, turn_y, height, y))
-    across, down = (_coordinate(cube.dims[axis], cube, variables) for axis in (axes[1], axes[0]))
     if across is None or down is None:
         return _envi_place(variables, crs)
     # CF's coordinates are of the middles of pixels; a transform is of the corner.
@@ -195,7 +196,7 @@ def place_of(cube: Variable, axes: tuple[int, int, int], variables: Variables) -
 
 def unread_system(cube: Variable, variables: Variables) -> str | None:
     """Return a remark where a coordinate system is described by CF's attributes and not by WKT."""
-    name = plain(_grid(cube, variables).get("grid_mapping_name"))
+    name = plain(_grid(cube, variables)[0].get("grid_mapping_name"))
     if not name:
         return None
     return f"Its coordinate system ({name}) is described by attributes and not by crs_wkt: results have none."
@@ -255,14 +256,27 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"\s*\bUTC$", "Z", found))
 
 
-def _grid(cube: Variable, variables: Variables) -> Mapping[str, Any]:
+def _grid(cube: Variable, variables: Variables) -> tuple[Mapping[str, Any], bool]:
+    """Return what the file says of the grid of an image, and whether it is found by its name."""
     name = str(cube.attrs.get("grid_mapping", "spatial_ref")).partition(":")[0].strip()
     for path in (f"{cube.folder}/{name}".strip("/"), name.strip("/"), "crs"):  # it may be named from the root on
         if path in variables:
-            return variables[path].attrs
+            return variables[path].attrs, True
     # What xarray has computed has lost the name; the system is still in the file.
-    stated = [each.attrs for each in variables.values() if any(each.attrs.get(key) for key in _WKT)]
-    return stated[0] if len(stated) == 1 else {}
+    stated = [each.attrs for each in variables.values() if _wkt(each.attrs)]
+    if len(stated) != 1 or (_is_in_degrees(cube, variables) and _wkt(stated[0]).startswith("PROJ")):
+        return {}, False
+    return stated[0], False
+
+
+def _wkt(attrs: Mapping[str, Any]) -> str:
+    return next((str(attrs[key]) for key in _WKT if attrs.get(key)), "")
+
+
+def _is_in_degrees(cube: Variable, variables: Variables) -> bool:
+    paths = (path for dim in cube.dims if dim for path in (f"{cube.folder}/{dim}".strip("/"), dim))
+    units = [str(variables[path].attrs.get("units", "")) for path in paths if path in variables]
+    return any(each.startswith("degree") for each in units)
 
 
 def _of_gdal(cube: Variable) -> str | None:

@@ -63,7 +63,8 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
     with readable(path, "a TIFF file"), tifffile.TiffFile(path, is_ndtiff=False) as file:
         placed = any(tag in file.pages.first.tags for tag in _GEO_TAGS) and not (file.is_imagej or file.is_ome)
         # Of level 1 an image of a satellite has no place, and its metadata beside it all the same.
-        pages = _images(file)
+        by_raster = placed or is_product(path)
+        pages = _images(file) if by_raster else []  # to count them, each is looked up
         # GDAL reads the first page of a stack, and takes the others for files of their own. One of another type is no
         # further band: it says something of the first.
         is_stack = (
@@ -71,7 +72,7 @@ def read_tiff(path: Path, array: str | None = None) -> Cube:
             and len(pages) > 1
             and {(each.samplesperpixel, each.dtype) for each in pages} == {(1, file.pages.first.dtype)}
         )
-        if (placed or is_product(path)) and not is_stack:
+        if by_raster and not is_stack:
             return _noted(read_raster(path, array), len(pages))
         place = read_raster(path) if is_stack else None
         _refuse_elsewhere(path, file)

@@ -70,9 +70,10 @@ def find_data_file(header: "EnviHeader") -> Path:
     fitting = own if len(own) == 1 else [file for file in own if file.stat().st_size == bytes_of(header)]
     if len(fitting) == 1:
         return fitting[0]
-    if not found and (kind := header.text("file type")) and not kind.lower().startswith("envi"):
+    if not found and _is_of_another_format(header):
         raise header.error(
-            f"describes a file of another format (file type = {kind}), which has what it says itself.",
+            f"describes a file of another format (file type = {header.text('file type')}), which has what it says "
+            "itself.",
             hint=f"Give that file, as in '{base.with_suffix('.tif').name}'.",
         )
     if not found:
@@ -94,6 +95,9 @@ def refuse_companion(header: "EnviHeader", file: Path) -> None:
     Raises:
         CubeError: The file begins as one of another kind, and has not the size that the header describes.
     """
+    # A header that says where values begin in such a file was written for it; other things may stand behind them.
+    if header.offset and not _is_of_another_format(header) and file.stat().st_size > bytes_of(header):
+        return
     # What gzip packed may be the data.
     if file.stat().st_size != bytes_of(header) and (kind := other_kind(file)) not in {None, PACKED_BY_GZIP}:
         refuse_stand_in(file)
@@ -107,6 +111,11 @@ def refuse_companion(header: "EnviHeader", file: Path) -> None:
 def bytes_of(header: "EnviHeader") -> int:
     """Return the size of the data file that a header describes."""
     return header.offset + prod(header.shape) * header.dtype.itemsize
+
+
+def _is_of_another_format(header: "EnviHeader") -> bool:
+    kind = header.text("file type")
+    return bool(kind) and not kind.lower().startswith("envi")
 
 
 def _candidates(header: "EnviHeader", base: Path) -> Iterator[Path]:
