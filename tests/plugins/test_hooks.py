@@ -432,6 +432,26 @@ def test_arguments_may_have_defaults_where_pluggy_hands_them_over(registry: Node
     assert seen == [("n", "inference")]
 
 
+def test_a_hook_without_its_mark_is_refused(registry: NodeRegistry) -> None:
+    """Nobody would ask it."""
+    made: Any = ModuleType("made")
+    made.cuvis_ai_nodes = list
+    with pytest.raises(HookError, match="Plugin 'made': hook cuvis_ai_nodes is not marked with @hookimpl") as told:
+        registry.register_hooks(made, "made")
+    assert (told.value.plugin, told.value.hook) == ("made", "cuvis_ai_nodes")
+    assert not registry.hooks.has_plugin("made")
+
+
+def test_what_an_entry_point_names_contributes_nodes_or_hooks() -> None:
+    """A class itself, or what has implementations; all else is an error."""
+    hooks = nodes(GREEN)
+    found: Any = contribution(Red)
+    assert (found.cuvis_ai_nodes(), contribution(hooks)) == ([Red], hooks)
+    for other, words in ((int, "class 'builtins.int'"), (logging, "module 'logging'"), (3, "an object of class")):
+        with pytest.raises(HookError, match=f"^{words}.* contributes neither a node class nor a hook"):
+            contribution(other)
+
+
 # The manager.
 
 
