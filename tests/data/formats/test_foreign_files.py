@@ -234,6 +234,21 @@ def test_axes_of_hyperspy(
         np.testing.assert_allclose(cube.wavelengths, wavelengths)
 
 
+@pytest.mark.parametrize(("first", "unit"), [(-1.0, "eV"), (0.0, "eV"), (-1.0, "1/cm")])
+def test_losses_of_energy_are_no_wavelengths(tmp_path: Path, first: float, unit: str) -> None:
+    """Bands at 0 or below are bands like the others."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        group = file.create_group("Experiments/scene")
+        group["data"] = DATA
+        for at, over in enumerate((True, True, False)):
+            axis = group.create_group(f"axis-{at}")
+            axis.attrs.update({"name": "axis", "units": unit, "navigate": over, "offset": first, "scale": 1.0})
+    cube = read_cube(tmp_path / "a.hspy", READERS)
+    assert (cube.wavelengths, cube.good_bands) == (None, None)
+    np.testing.assert_array_equal(cube.batch()["cube"][0], DATA)
+
+
 def test_truth_values(tmp_path: Path) -> None:
     """A mask of three axes is no cube, and the error names its type."""
     h5py = pytest.importorskip("h5py")

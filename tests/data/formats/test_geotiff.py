@@ -185,9 +185,12 @@ def test_enmap_broken_metadata(tmp_path: Path, change: Any, says: str) -> None:
     assert error.value.path == file
 
 
-@pytest.mark.parametrize("level", ["L1B", "L2A"])
-def test_desis(tmp_path: Path, level: str) -> None:
-    """Its metadata have names of their own, and a gain and an offset for each band; of level 1 it has no place."""
+@pytest.mark.parametrize(("level", "background"), [("L1B", -32768), ("L2A", -32768), ("L2A", 0)])
+def test_desis(tmp_path: Path, level: str, background: int) -> None:
+    """Its metadata have names of their own, and a gain and an offset for each band; of level 1 it has no place.
+
+    What lies outside the scene has no data; where that is 0, a band of a pixel may well measure it.
+    """
     name = f"DESIS-HSI-{level}-DT0483531728_002-20200727T162222-V0220"
     bands = "".join(
         f"""<band><bandNumber>{band}</bandNumber><wavelengthCenterOfBand>{nm}</wavelengthCenterOfBand>
@@ -198,11 +201,12 @@ def test_desis(tmp_path: Path, level: str) -> None:
     (tmp_path / f"{name}-METADATA.xml").write_text(
         f"""<hsi_doc><metadata/><base><temporalCoverage><startTime>2020-07-27T16:22:22.1Z</startTime></temporalCoverage>
         </base><specific><interiorOrientation><band><bandNumber>1</bandNumber></band></interiorOrientation>
-        <backgroundValue>-32768</backgroundValue>
+        <backgroundValue>{background}</backgroundValue>
         <bandCharacterisation>{bands}</bandCharacterisation></specific></hsi_doc>"""
     )
     data = DATA.copy()
-    data[0] = -32768
+    data[0] = background
+    data[1, 0, 0] = 0
     options = {} if level == "L2A" else {"crs": None, "transform": None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -191,7 +191,10 @@ def _meaning(raster: Any, product: Product | None, remarks: list[str]) -> Meanin
         remarks.append("Scale and offset of the bands were applied, as the file has them.")
     # Where the file names a value itself, GDAL masks it.
     missing = product.missing if product is not None and raster.nodata is None else ()
-    return Meaning(gain if changed[0] else None, offset if changed[1] else None, missing)
+    # A band may well measure 0; outside the scene all bands are.
+    outside = 0.0 if missing == (0.0,) else None
+    missing = missing if outside is None else ()
+    return Meaning(gain if changed[0] else None, offset if changed[1] else None, missing, outside=outside)
 
 
 def described(text: object) -> dict[str, Any]:

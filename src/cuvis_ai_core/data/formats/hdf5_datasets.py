@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cuvis_ai_core.data.formats.cf_conventions import UNWRITTEN, plain
 from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewhere, refuse_links
 from cuvis_ai_core.data.formats.hdf5_filters import load_filters, unpacked
-from cuvis_ai_core.data.formats.hyperspy_axes import axes_beside
+from cuvis_ai_core.data.formats.hyperspy_axes import Axes, axes_beside
 from cuvis_ai_core.data.formats.optional_libraries import library, readable
 from cuvis_ai_core.data.formats.stored_image import Opening
 from cuvis_ai_core.data.formats.variable_choice import Variable
@@ -115,9 +115,16 @@ def datasets(path: Path, file: Any) -> Iterator[Variable]:
             array = _Rows(dataset)
         if (axes := axes_beside(path, dataset)) is not None:
             dims = axes.names
-            coordinate = f"{name.rpartition('/')[0]}/{axes.channel}".strip("/")
-            yield Variable(coordinate, axes.values, (axes.channel,), {"units": axes.unit} if axes.unit else {})
+            yield from _coordinate(name, axes)
         yield Variable(name, array, dims, attrs, usual=matlab, reversed=matlab, again=reopened(path, name))
+
+
+def _coordinate(name: str, axes: Axes) -> Iterator[Variable]:
+    """Yield the coordinate of the channel of an array, where it is one of light."""
+    # Losses of energy and Raman shifts have units of light, and begin at 0 or below: no band is missing.
+    if not axes.unit or (axes.values > 0).all():
+        path = f"{name.rpartition('/')[0]}/{axes.channel}".strip("/")
+        yield Variable(path, axes.values, (axes.channel,), {"units": axes.unit} if axes.unit else {})
 
 
 class _Cells:
