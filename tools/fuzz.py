@@ -151,10 +151,12 @@ class SlowError(BaseException):
 
 def _archive() -> bytes:
     from cuvis_ai_core.plugins.bundle.member_names import FORMAT, HEADER
+    from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as tar:
-        header = json.dumps({"format": FORMAT, "interpreter": "x", "tags": {"lab": "0123456789" * 4}}).encode()
+        said = {"format": FORMAT, "interpreter": interpreter(), "tags": {"lab": "0123456789" * 4}}
+        header = json.dumps(said).encode()
         for name, content in ((HEADER, header), ("plugins.yaml", _MANIFEST), ("plugins.lock", _LOCK)):
             about = tarfile.TarInfo(name)
             about.size = len(content)

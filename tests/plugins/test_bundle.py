@@ -542,6 +542,12 @@ def test_a_file_twice_is_refused(bundle: Path, tmp_path: Path, untouched: Refuse
         (lambda members: changed(members, "bundle.json", lambda text: text.replace(b"remote", b"../x")), "be read"),
         (lambda members: [each for each in members if each[0].name != "plugins.yaml"], "it has no plugins.yaml"),
         (lambda members: [each for each in members if each[0].name != "plugins.lock"], "it has no plugins.lock"),
+        (
+            lambda members: changed(
+                members, "plugins.lock", lambda text: text.replace(interpreter().encode(), b"cpython-1")
+            ),
+            "says nothing about",
+        ),
         (lambda members: [each for each in members if each[0].name != "packs/remote.pack"], "has no Git objects"),
         (
             lambda members: changed(members, "bundle.json", lambda text: text.replace(b"remote", b"other")),

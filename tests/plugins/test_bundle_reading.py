@@ -239,9 +239,9 @@ def test_an_archive_is_unpacked_as_it_is(tmp_path: Path) -> None:
     place = archive(
         tmp_path / "x.tar.gz",
         {**WHOLE, "plugins/mine/run.sh": b"x" * (MEGA + 1)},
-        Header("cpython-1", tags).to_json(),
+        Header(interpreter(), tags).to_json(),
     )
-    assert read(place, tmp_path / "out") == Header("cpython-1", tags)
+    assert read(place, tmp_path / "out") == Header(interpreter(), tags)
     files = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*.*")}
     assert {name: path.stat().st_size for name, path in files.items()} == {
         "plugins.yaml": 1,
@@ -279,9 +279,17 @@ def test_a_header_that_says_something_else_is_refused(tmp_path: Path, header: ob
         read(archive(tmp_path / "x.tar.gz", WHOLE, header), tmp_path / "out")
 
 
+def test_of_a_bundle_for_another_platform_nothing_is_unpacked(tmp_path: Path) -> None:
+    """Its header says so, before anything else in it is read."""
+    place = archive(tmp_path / "x.tar.gz", {**WHOLE, "../x": b""}, Header("cpython-1", {}).to_json())
+    with pytest.raises(BundleError, match=f"for 'cpython-1', but this is {interpreter()}. Nothing was unpacked"):
+        read(place, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_header_may_be_as_long_as_it_may_be(tmp_path: Path) -> None:
     """Its blanks count, one byte more is refused."""
-    text = Header("x", {}).to_json()
+    text = Header(interpreter(), {}).to_json()
     read(archive(tmp_path / "x.tar.gz", WHOLE, text.ljust(2**16)), tmp_path / "out")
     with pytest.raises(BundleError, match="cannot be read"):
         read(archive(tmp_path / "x.tar.gz", WHOLE, text.ljust(2**16 + 1)), tmp_path / "more")

@@ -15,6 +15,7 @@ from cuvis_ai_core._untrusted_files import refuse_special
 from cuvis_ai_core.errors import BundleError
 from cuvis_ai_core.plugins.bundle.member_names import FORMAT, HEADER, LOCK, MANIFEST, Names, refused
 from cuvis_ai_core.plugins.bundle.size_limits import Limits, Meter
+from cuvis_ai_core.plugins.dependencies.search_path import interpreter
 
 _MAX_HEADER: Final = 2**16
 """Bytes that a header of the archive may have, and `bundle.json`."""
@@ -71,7 +72,8 @@ def read_archive(archive: Path, folder: Path, limits: Limits) -> tuple[Header, M
     """Unpack an archive into an empty folder, and return what it says of itself, and how much it was.
 
     Raises:
-        BundleError: It is no bundle, of another format, damaged, or holds something that it must not.
+        BundleError: It is no bundle, of another format, for another platform, damaged, or holds something that it
+            must not.
     """
     with _readable(archive), archive.open("rb") as packed, gzip.open(packed) as unpacked:
         meter = Meter(f"The bundle {archive}", os.fstat(packed.fileno()).st_size, limits)
@@ -79,6 +81,7 @@ def read_archive(archive: Path, folder: Path, limits: Limits) -> tuple[Header, M
         # As a stream: nothing is sought in it, so each byte is counted once, before anything is done with it.
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", tarinfo=_PlainHeader) as tar:
             header = _header(archive, tar)
+            _refuse_other_platform(header)
             # Not `extractall`, not even with a filter: this writes plain files only, under names that were looked at.
             while (member := tar.next()) is not None:
                 _refuse_unplain(member)
@@ -168,6 +171,14 @@ def _header(archive: Path, tar: tarfile.TarFile) -> Header:
     if not sound or first.size > _MAX_HEADER:
         raise refused(f"has a {HEADER} that cannot be read")
     return header
+
+
+def _refuse_other_platform(header: Header) -> None:
+    if header.interpreter != interpreter():
+        raise BundleError(
+            f"The bundle is for {header.interpreter!r}, but this is {interpreter()}. Nothing was unpacked.",
+            hint="Make one on a machine like this one: cuvis-ai plugins bundle",
+        )
 
 
 def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
