@@ -9,6 +9,16 @@ from cuvis_ai_core.plugins.manifest.manifest_schema import Manifest, read_manife
 ENTRY = "plugins:\n  a:\n    provides: [m.N]\n"
 FROM_GIT = ENTRY + "    repo: https://h/o/r.git\n"
 COMPLETE = FROM_GIT + "    tag: v1\n"
+ONE = "package_name: a\nname: a\ndescription: x\nrepo: https://h/o/r.git\n"
+CAPABILITIES = """\
+tag: v1
+capabilities:
+- kind: data_module
+  class_name: {1}
+  data_module_name: d
+- class_name: {0}
+"""
+PUBLISHED = ONE + CAPABILITIES.format("m.N", "m.D")
 FOLDER = "plugins:\n  a:\n    path: x\n"
 
 Read = Callable[[str], Manifest]
@@ -34,7 +44,25 @@ def read(tmp_path: Path) -> Read:
         ("3", 1, None, "the file is the number 3"),
         ("plugin: {}\n", 1, "plugins", "rename 'plugin'"),
         ("adaclip: {path: x}\n", 1, "plugins", "all plugins of a manifest stand under it"),
-        ("name: a\nrepo: https://x.org/a/b\ntag: v1\n", 1, "plugins.a.provides", "is missing"),
+        ("name: a\nrepo: https://x.org/a/b\ntag: v1\n", 1, "provides", "is missing"),
+        (
+            PUBLISHED.replace("v1", "1.10"),
+            5,
+            "tag",
+            'YAML reads 1.10 as the number 1.1, not as text; put it in quotes, tag: "1.10"',
+        ),
+        (PUBLISHED + "extra: []\n", 11, "extra", "did you mean 'extras'?"),
+        (PUBLISHED + "path: x\n", 1, None, "has repo and tag and path; keep either"),
+        (PUBLISHED.replace("\nname: a", "\nname: a-b"), 2, "name", "write 'a_b'"),
+        (ONE + "tag: v1\ncapabilities: []\n", 6, "capabilities", "has no node; name at least one node class"),
+        (ONE + CAPABILITIES.format("N", "m.D"), 10, "capabilities[1].class_name", "names no module"),
+        (ONE + CAPABILITIES.format("m.N", "D"), 8, "capabilities[0].class_name", "names no module"),
+        (
+            "plugins:\n  a:\n    path: x\n    capabilities:\n    - x\n    - class_name: N\n",
+            6,
+            "plugins.a.capabilities[1].class_name",
+            "names no module",
+        ),
         ("\npackage_name: a\ncapabilities: []\n", 2, "plugins", "a file of one plugin"),
         ("plugins: {}\n\nplugin: {}\n", 3, "plugin", "unknown key; did you mean 'plugins'?"),
         ("plugins: {}\nversion: 1\n", 2, "version", "unknown key; known keys: plugins"),

@@ -1,7 +1,9 @@
 """Manifests of newer published catalogues: a file for each plugin, with `capabilities` and metadata for editors."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+_Keys: TypeAlias = tuple[str | int, ...]
 
 _FOR_OTHERS: Final = frozenset({"name", "package_name", "capabilities", "weights", "description"})
 """What is read, and not needed to load it."""
@@ -29,6 +31,33 @@ def plugin_entry(entry: object) -> object:
     provides = entry.get("provides") or class_paths(entry) or []
     modules = kept.get("data_modules") or data_modules(entry)
     return {**kept, "provides": provides, **({"data_modules": modules} if modules else {})}
+
+
+def keys_in_file(data: object, keys: _Keys) -> _Keys:
+    """Return where in the content of a file that stands which `with_plugins` has at `keys`."""
+    if not isinstance(data, Mapping) or keys[:1] != ("plugins",) or len(keys) == 1:
+        return keys
+    if "plugins" not in data:
+        return _keys_in_entry(data, keys[2:])
+    return (*keys[:2], *_keys_in_entry(data["plugins"].get(keys[1]), keys[2:]))
+
+
+def _keys_in_entry(entry: object, keys: _Keys) -> _Keys:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("capabilities"), list) or not keys:
+        return keys
+    if keys[0] not in {"provides", "data_modules"} or entry.get(keys[0]):
+        return keys
+    if len(keys) == 1:
+        return ("capabilities",)
+    capabilities = entry["capabilities"]
+    if keys[0] == "provides":
+        found = [number for number, each in enumerate(capabilities) if _is_node(each)][int(keys[1])]
+    else:
+        modules = module_capabilities(entry)
+        # Of two with one name the last counts.
+        meant = [each for each in modules if str(each["data_module_name"]) == keys[1]][-1]
+        found = next(number for number, each in enumerate(capabilities) if each is meant)
+    return ("capabilities", found, "class_name")
 
 
 def data_modules(entry: Mapping[str, Any]) -> dict[str, str]:

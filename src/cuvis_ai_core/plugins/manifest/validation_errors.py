@@ -9,6 +9,7 @@ from cuvis_ai_core._nearest import advice, nearest
 from cuvis_ai_core._redact import redact
 from cuvis_ai_core.errors import ManifestError
 from cuvis_ai_core.plugins.manifest.field_checks import kind_of, show
+from cuvis_ai_core.plugins.manifest.published_catalogue import keys_in_file
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -72,7 +73,17 @@ Fields: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
+    """What is wrong.
+
+    Attributes:
+        keys: Where it is in a manifest of several plugins.
+        written: Where it stands in the file.
+        text: What is said about it.
+        line: The line of the file.
+    """
+
     keys: Keys
+    written: Keys
     text: str
     line: int | None
 
@@ -108,7 +119,7 @@ def broken(
     problems = [_problem(error, fields, document) for error in errors[:_SORTED_PROBLEMS]]
     problems.sort(key=lambda problem: problem.line or 0)
     begin = 0 if path else 1
-    texts = [_text(problem, problem.keys[begin:], path) for problem in problems[:_SHOWN_PROBLEMS]]
+    texts = [_text(problem, problem.written[begin:], path) for problem in problems[:_SHOWN_PROBLEMS]]
     if rest := len(errors) - len(texts):
         texts.append(f"... and {rest} more")
     first = problems[0]
@@ -117,7 +128,7 @@ def broken(
         hint=_hint(first.keys),
         path=path,
         line=first.line,
-        key=dotted(first.keys[begin:]) or None,
+        key=dotted(first.written[begin:]) or None,
         plugin=str(first.keys[1]) if len(first.keys) > 1 else None,
     )
 
@@ -127,15 +138,19 @@ def _problem(error: "ErrorDetails", fields: Fields, document: "YamlDocument | No
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, ManifestError):
         keys += vars(cause).get("at", ())
+    written = keys_in_file(document.data, keys) if document else keys
+    if not written and error["loc"][-1:] == ("[key]",):
+        written = ("name",)  # of the file's one plugin
+    if isinstance(cause, ManifestError):
         text = cause.message
     elif error["type"] == "extra_forbidden":
-        text = unknown_key(keys[-1], known)
+        text = unknown_key(written[-1], known)
     elif error["type"] == "string_type":
-        text = _not_text(error["input"], document.text_of(*keys) if document else None, keys)
+        text = _not_text(error["input"], document.text_of(*written) if document else None, written)
     else:
         say = _SENTENCES.get(error["type"])
-        text = say(error["input"], keys) if say else error["msg"]
-    return _Problem(keys, text, document.nearest_line(*keys) if document else None)
+        text = say(error["input"], written) if say else error["msg"]
+    return _Problem(keys, written, text, document.nearest_line(*written) if document else None)
 
 
 def _place(loc: Keys, fields: Fields) -> tuple[Keys, Sequence[str]]:
@@ -216,6 +231,11 @@ def _of_no_kind(value: object, _keys: Keys) -> str:
     return "has neither repo and tag nor path; a plugin comes from a Git tag or from a folder"
 
 
+def _no_nodes(_value: object, keys: Keys) -> str:
+    # Capabilities may be of other kinds.
+    return f"{'has no node' if keys[-1] == 'capabilities' else 'is empty'}; name at least one node class"
+
+
 def _no_isolation(value: object, _keys: Keys) -> str:
     return f"{show(value)} is no isolation; {advice(str(value), _ISOLATIONS, f'possible are {_POSSIBLE}')}"
 
@@ -240,5 +260,5 @@ _SENTENCES: Final[Mapping[str, Callable[[object, Keys], str]]] = {
     "model_type": _not_a_mapping,
     "literal_error": _no_isolation,
     "union_tag_not_found": _of_no_kind,
-    "too_short": lambda _value, _keys: "is empty; name at least one node class",
+    "too_short": _no_nodes,
 }
