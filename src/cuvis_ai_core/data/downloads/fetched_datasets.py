@@ -168,7 +168,7 @@ def _fetch_file(spec: DatasetSpec, folder: Path, file: RepositoryFile, hub: Any,
             revision=spec.revision,
             local_dir=str(folder),
             token=False,
-            # Else the library goes on with a part, but takes a file for right that was changed here.
+            # Else the library takes a file for right that was changed here. A part it fetches anew in either case.
             force_download=force or os.path.lexists(place),
         )
     if not file.is_at(place):
