@@ -16,6 +16,7 @@ from cuvis_ai_core.grpc.server.calls.pipelines import CALLS
 from cuvis_ai_core.grpc.server.open_sessions import Session
 from cuvis_ai_core.grpc.server.settings import Settings
 from cuvis_ai_core.node import ArrayNode, PortSpec
+from cuvis_ai_core.pipeline.weights.weights_file import write_weights
 
 RX: dict[str, Any] = {
     "name": "p",
@@ -49,7 +50,11 @@ class Kept(ArrayNode):
         return {"number": self.number}
 
     def load_state_dict(self, state_dict: Any) -> None:
-        """Take one."""
+        """Take one of the size that there is."""
+        if set(state_dict) != {"number"}:
+            raise ValueError(f"other keys than a number: {sorted(state_dict)}")
+        if np.shape(state_dict["number"]) != self.number.shape:
+            raise ValueError("a number of another size")
         self.number = np.asarray(state_dict["number"])
 
 
@@ -202,12 +207,28 @@ def test_weights_that_do_not_fit_are_refused_unless_that_is_said(ask: Ask, numbe
     assert getattr(refusal(ask, "LoadPipelineWeights"), "code", None) == "INVALID_ARGUMENT"
 
 
-def test_weights_of_another_size_are_left_out(ask: Ask, owner: Session, number: Callable[[], list[float]]) -> None:
-    """Where only what fits is taken."""
+def test_weights_of_another_size_are_left_out(
+    ask: Ask, owner: Session, number: Callable[[], list[float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where only what fits is taken; the log says so."""
     path = ask("SavePipeline", pipeline_path="a").weights_path
     owner.needed_pipeline().nodes["kept"].number = np.zeros(3)
     assert ask("LoadPipelineWeights", weights_path=path, strict=False).success
     assert number() == [0, 0, 0]
+    assert "weights are left out: The weights do not fit node 'kept' (Kept)" in caplog.text
+
+
+def test_keys_that_no_node_keeps_are_named_in_the_log(
+    ask: Ask, number: Callable[[], list[float]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where only what fits is taken, which is the rest."""
+    state = {"kept": {"number": np.array([3.0, 4.0]), "more": np.ones(1)}, "gone": {"x": np.ones(1)}}
+    write_weights(tmp_path / "w.safetensors", state, {})
+    ask("LoadPipeline", pipeline=packed(KEEPS))
+    assert ask("LoadPipelineWeights", weights_path="w.safetensors", strict=False).success
+    assert number() == [3, 4]
+    assert "fit node 'kept' (Kept) in part: it keeps no 'more'" in caplog.text
+    assert "no node 'gone'" in caplog.text
 
 
 @pytest.mark.parametrize(("kind", "begins"), [("dot", b"digraph"), ("DOT", b"digraph"), ("mermaid", b"")])

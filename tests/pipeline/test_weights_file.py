@@ -9,6 +9,7 @@ import pytest
 
 from cuvis_ai_core import Pipeline
 from cuvis_ai_core.errors import PipelineError
+from cuvis_ai_core.node import ArrayNode
 from cuvis_ai_core.pipeline.file.writer import check_saving
 from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting, apply_state
 from cuvis_ai_core.pipeline.weights.torch_file import read_checkpoint, savable
@@ -212,6 +213,74 @@ def test_what_does_not_fit_is_left_out_and_said(caplog: pytest.LogCaptureFixture
     assert apply_fitting(nodes, state) == ["fitting"]
     for words in ("no node 'absent' that", "no node 'stateless' that", "'layer.weight' has the shape [9, 9]"):
         assert words in caplog.text
+
+
+@pytest.mark.parametrize("unbuilt", [False, True])
+def test_keys_that_a_node_keeps_are_taken_beside_others(caplog: pytest.LogCaptureFixture, *, unbuilt: bool) -> None:
+    """The others are named; a buffer that has no size yet, or is None, takes the one it is given."""
+    node, learned = Keeper("n"), Keeper("n")
+    learned.empty = torch.ones(3)
+    if unbuilt:
+        node.register_buffer("empty", None)
+    assert apply_fitting({"n": node}, {"n": {**learned.state_dict(), "more": torch.ones(1)}}) == ["n"]
+    assert torch.equal(node.layer.weight, learned.layer.weight)
+    assert node.empty.tolist() == [1, 1, 1]
+    assert node.statistically_initialized
+    assert "fit node 'n' (Keeper) in part: it keeps no 'more'" in caplog.text
+    assert "left out" not in caplog.text
+
+
+def test_a_node_that_is_not_given_all_it_keeps_does_not_count_as_given(caplog: pytest.LogCaptureFixture) -> None:
+    """What it is given it takes, and what is missing is named."""
+    node = Keeper("n")
+    bias = node.layer.bias.detach().clone()
+    assert apply_fitting({"n": node}, {"n": {"layer.weight": torch.full((1, 2), 7.0)}}) == []
+    assert node.layer.weight.tolist() == [[7, 7]]
+    assert torch.equal(node.layer.bias, bias)
+    assert not node.statistically_initialized
+    assert "in part: it was not given 'empty', '_extra_state', 'layer.bias'" in caplog.text
+
+
+def test_what_an_array_node_is_not_given_it_keeps(caplog: pytest.LogCaptureFixture) -> None:
+    """An attribute that is missing is what it was; one that is None takes what comes."""
+
+    class Two(ArrayNode):
+        STATE = ("mean", "scale", "offset")
+        mean: Any = None
+        scale: Any = None
+        offset: Any = None
+
+        def forward(self) -> dict[str, Any]:
+            return {}
+
+    node = Two("n")
+    node.scale = np.full(2, 5.0)
+    assert apply_fitting({"n": node}, {"n": {"mean": np.ones(2), "more": np.ones(1)}}) == []
+    assert (node.mean.tolist(), node.scale.tolist(), node.offset) == ([1, 1], [5, 5], None)
+    assert "in part: it keeps no 'more'; it was not given 'scale'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"layer.weight": torch.ones(9, 9)},
+        {"layer.weight": torch.ones(9, 9), "more": torch.ones(1)},
+        {"layer.weight": torch.ones(9, 9), "layer.bias": None},
+    ],
+)
+def test_a_node_that_refuses_weights_has_its_old_ones(values: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """All of them, where only one shape is another."""
+    node = Keeper("n")
+    weight, bias = (each.detach().clone() for each in node.layer.parameters())
+    given = {**node.state_dict(), "layer.bias": torch.full((1,), 7.0), "empty": torch.ones(3), **values}
+    given = {key: value for key, value in given.items() if value is not None}
+    assert apply_fitting({"n": node}, {"n": given}) == []
+    assert torch.equal(node.layer.weight, weight)
+    assert torch.equal(node.layer.bias, bias)
+    assert node.empty.shape == (0,)
+    assert not node.statistically_initialized
+    assert "weights are left out: " in caplog.text
+    assert "'layer.weight' has the shape [9, 9]" in caplog.text
 
 
 def test_nodes_are_cleaned_up_and_then_closed() -> None:

@@ -35,7 +35,8 @@ class PublishedMethods(ProfiledMethods):
         Args:
             config_path: The pipeline file.
             weights_path: The weights; by default those beside it.
-            strict_weight_loading: Whether every node's weights have to fit; else what does not is left out.
+            strict_weight_loading: Whether every node's weights have to fit; else keys that do are taken, and others are
+                logged. A node that refuses a shape is as it was built.
             device: Where torch nodes compute.
             config_overrides: Each `key.path=value`, or a mapping that is laid over the file.
             node_registry: Where classes come from.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuvis_ai_core.errors import PipelineError, TrainingError
 from cuvis_ai_core.node.torch_modules import is_module
-from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
+from cuvis_ai_core.pipeline.weights.node_weights import apply_state
 from cuvis_ai_core.pipeline.weights.weights_file import SUFFIXES, TORCH, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -105,10 +105,15 @@ def give_state(pipeline: "Pipeline", state: State) -> None:
         TrainingError: It does not fit a node.
     """
     if state.file is not None:
-        values = read_weights(Path(state.file)).state
-        missing = sorted(values.keys() - set(apply_fitting(dict(pipeline.nodes.items()), values)))
-        if missing:
-            raise TrainingError(f"The state of node '{missing[0]}' does not fit the same node in another process.")
+        nodes = dict(pipeline.nodes.items())
+        for name, values in sorted(read_weights(Path(state.file)).state.items()):
+            try:
+                # One by one: a node that keeps something may have been given nothing.
+                apply_state({each: node for each, node in nodes.items() if each == name}, {name: values}, restore=True)
+            except PipelineError as error:
+                raise TrainingError(
+                    f"The state of node '{name}' does not fit the same node in another process."
+                ) from error
     for name, learned in state.initialized.items():
         if hasattr(pipeline.nodes[name], "statistically_initialized"):
             pipeline.nodes[name].statistically_initialized = learned

@@ -50,19 +50,53 @@ def apply_state(nodes: Nodes, state: State, *, restore: bool, path: Path | None 
 
 
 def apply_fitting(nodes: Nodes, state: State) -> list[str]:
-    """Give nodes their state where it fits, and return the names of those that got it; what does not fit is logged."""
+    """Give nodes their state where it fits, and return the names of those that got all they keep.
+
+    Of a node whose keys differ, those that it keeps are taken; a node that refuses them, as for a shape, is as it was
+    before. What is left out, and what a node was not given, is logged.
+    """
     given = []
-    for name, values in state.items():
+    for name, values in ((name, values) for name, values in state.items() if values):
         if not hasattr(nodes.get(name), "load_state_dict"):
             logger.warning("weights are left out: the pipeline has no node '%s' that keeps state", name)
             continue
+        node = nodes[name]
+        before = _Backup(node)
         try:
-            _load(name, nodes[name], values)
+            missing = _load_fitting(name, node, values, before)
         except PipelineError as error:
+            before.restore()
             logger.warning("weights are left out: %s", error.message)
         else:
-            given.append(name)
+            given += [] if missing else [name]
     return given
+
+
+def _load_fitting(name: str, node: Any, values: Mapping[str, Any], before: "_Backup") -> list[str]:
+    """Give a node those keys that it keeps, log the others, and return those of its own that were not given."""
+    own = before.values
+    missing = [key for key in own if key not in values]
+    if not missing:
+        try:
+            _load(name, node, values)
+        except PipelineError:
+            before.restore()  # torch copies what fits before it refuses
+        else:
+            return []
+    # A buffer that is None, and an attribute of `STATE` that is, are in no state yet.
+    known = {*own, *getattr(node, "_buffers", ()), *getattr(node, "STATE", ())}
+    common = {key: value for key, value in values.items() if key in known}
+    additional = [key for key in values if key not in known]
+    if not common or not (additional or missing):
+        _load(name, node, values)  # for its words
+        return missing
+    _load(name, node, {**own, **common})
+    if missing:
+        before.restore_initialized()  # which says that it has all of it
+    told = {"it keeps no": additional, "it was not given": missing}
+    words = "; ".join(f"{rule} {', '.join(map(repr, keys))}" for rule, keys in told.items() if keys)
+    logger.warning("weights fit node '%s' (%s) in part: %s", name, type(node).__name__, words)
+    return missing
 
 
 def check_state(nodes: Nodes) -> None:
@@ -127,7 +161,7 @@ class _Backup:
 
     def __init__(self, node: Any) -> None:
         self._node = node
-        self._values = _copy(_state_of(node))
+        self.values = _copy(_state_of(node))
         self._initialized = getattr(node, "statistically_initialized", False)
         self._empty = [each for each in _buffers(node) if each[2] is None or not each[2].numel()]
 
@@ -135,8 +169,17 @@ class _Backup:
         """Give it back."""
         for part, key, buffer in self._empty:  # which took the shape of what was loaded
             setattr(part, key, buffer)
-        self._node.load_state_dict(self._values)
-        self._node.statistically_initialized = self._initialized
+        try:
+            self._node.load_state_dict(self.values)
+        except Exception:
+            if self.values:  # a node that had nothing need not take nothing
+                raise
+        self.restore_initialized()
+
+    def restore_initialized(self) -> None:
+        """Have the node say as before whether it has learned."""
+        if hasattr(self._node, "statistically_initialized"):
+            self._node.statistically_initialized = self._initialized
 
 
 def _buffers(node: Any) -> Iterator[tuple[Any, str, Any]]:

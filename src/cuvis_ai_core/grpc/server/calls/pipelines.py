@@ -152,7 +152,7 @@ def save(pipeline: "Pipeline", target: Path, metadata: Mapping[str, Any]) -> Non
 
 
 def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
-    """Give a pipeline the weights of a file; without `strict` those that fit.
+    """Give a pipeline the weights of a file; without `strict` those that fit, and what is left out is logged.
 
     Raises:
         PipelineError: The file cannot be read, or does not fit.
@@ -160,16 +160,10 @@ def give_weights(pipeline: "Pipeline", path: Path, *, strict: bool) -> None:
     if strict:
         pipeline.load_weights(path)
         return
+    from cuvis_ai_core.pipeline.weights.node_weights import apply_fitting
     from cuvis_ai_core.pipeline.weights.weights_file import read_weights
 
-    state = pipeline.state_dict()
-    for node, values in read_weights(path).state.items():
-        for key, value in values.items():
-            known = state.get(node, {}).get(key)
-            # By shape: torch's own `strict=False` raises for tensors of another size.
-            if known is not None and getattr(known, "shape", None) == getattr(value, "shape", None):
-                state[node][key] = value
-    pipeline.load_state_dict(state)
+    apply_fitting(dict(pipeline.nodes.items()), read_weights(path).state)
     pipeline.prepare_inference()
 
 
