@@ -272,6 +272,7 @@ def test_items_behind_links_in_a_file(tmp_path: Path) -> None:
         ({"Projection": "HE5_GCTP_SNSOID"}, None, None, True),
         ({"Projection": "HE5_GCTP_GEO"}, None, None, False),
         ({"LowerRightMtrs": "DEFAULT"}, 32633, None, False),
+        ({"LowerRightMtrs": "(--,1)"}, 32633, None, False),
     ],
 )
 def test_grids_of_hdf_eos(

@@ -10,7 +10,8 @@ from cuvis_ai_core.data.formats.hdf5_external_links import inside, refuse_elsewh
 _GRID: Final = re.compile(r"/?(HDFEOS/GRIDS/([^/]+))/Data Fields/.+")
 _TEXT: Final = "HDFEOS INFORMATION/StructMetadata.0"
 _LARGEST: Final = 1 << 20
-_POINT: Final = re.compile(r"\(\s*([-+.\deE]+)\s*,\s*([-+.\deE]+)\s*\)")
+_NUMBER: Final = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?)\s*"
+_POINT: Final = re.compile(rf"\({_NUMBER},{_NUMBER}\)")
 _DEGREES: Final = "HE5_GCTP_GEO"
 """A projection whose corners are packed degrees, minutes and seconds."""
 
@@ -41,7 +42,7 @@ def place_of_grid(path: Path, file: Any, name: str, height: int, width: int) -> 
     except KeyError:
         return Place()
     refuse_elsewhere(path, text)
-    if text.shape != () or text.dtype.itemsize > _LARGEST:
+    if getattr(text, "shape", None) != () or text.dtype.itemsize > _LARGEST:
         return Place()
     said = _said(str(plain(text[()])), found[2])
     corners = [_POINT.fullmatch(said.get(key, "")) for key in ("UpperLeftPointMtrs", "LowerRightMtrs")]
