@@ -140,6 +140,20 @@ def test_a_copy_of_the_weights_in_a_checkpoint(tmp_path: Path) -> None:
         read(model_net_w=one, ema_net_w=other)
 
 
+@pytest.mark.parametrize(("other", "fits"), [([1.0, 2.0], True), ([1.0, 3.0], False)])
+def test_extra_states_that_a_checkpoint_holds_twice(tmp_path: Path, other: list[float], *, fits: bool) -> None:
+    """What `get_extra_state` returned is compared as well, also tensors in it."""
+    torch = pytest.importorskip("torch")
+    states = {name: {"seen": [torch.tensor(values)]} for name, values in (("p", [1.0, 2.0]), ("q", other))}
+    content = {f"{name}.net._extra_state": state for name, state in states.items()}
+    torch.save({"state_dict": content}, tmp_path / "p.ckpt")
+    if fits:
+        assert read_checkpoint(tmp_path / "p.ckpt", ["net"])["net"]["_extra_state"]["seen"][0].tolist() == other
+    else:
+        with pytest.raises(PipelineError, match="two states of node 'net', and they differ"):
+            read_checkpoint(tmp_path / "p.ckpt", ["net"])
+
+
 @pytest.mark.parametrize(
     ("content", "options", "problem"),
     [

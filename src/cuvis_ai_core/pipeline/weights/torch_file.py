@@ -140,13 +140,19 @@ def _nearest_to_the_top(path: Path, node: str, states: Mapping[str, dict[str, An
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    import numpy as np
+
     torch = import_torch("A checkpoint is a file of torch")
 
     def equal(left: Any, right: Any) -> bool:
         if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
             # The first: NaN equals nothing.
             return left.data_ptr() == right.data_ptr() or bool(torch.equal(left, right))
-        return bool(left == right)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):  # what `get_extra_state` returned
+            return left.keys() == right.keys() and all(equal(each, right[key]) for key, each in left.items())
+        if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+            return len(left) == len(right) and all(map(equal, left, right))
+        return bool(np.array_equal(left, right))
 
     return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
 
