@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from cuvis_ai_hookspecs import hookimpl
 from cuvis_ai_schemas.pipeline import PortSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +96,66 @@ class Liar(Recording):
     def forward(self, cube: Array) -> dict[str, Array]:
         """Count."""
         return {"count": np.array([cube[..., 0].size])}
+
+
+class Gathering(PerPixel):
+    """Counts the pixels of the image, with all methods that there are for statistics."""
+
+    def forward(self, cube: Array) -> dict[str, Array]:
+        """Add the count."""
+        return self.forward_tile(self.tile_statistics(cube), cube)
+
+    def tile_statistics(self, cube: Array) -> dict[str, int]:
+        """Count."""
+        return {"pixels": cube[..., 0].size}
+
+    def merge_statistics(self, left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+        """Add up."""
+        return {**left, "pixels": left["pixels"] + right["pixels"]}
+
+    def statistics_complete(self, statistics: dict[str, int]) -> bool:
+        """Tell that all tiles count."""
+        return False
+
+    def statistics_rough(self, statistics: dict[str, int]) -> bool:
+        """Tell that another look is needed, once."""
+        return "looks" not in statistics
+
+    def refine_statistics(self, statistics: dict[str, int], cube: Array) -> dict[str, int]:
+        """Count again."""
+        return {**self.tile_statistics(cube), "looks": 2}
+
+    def forward_tile(self, statistics: dict[str, int], cube: Array) -> dict[str, Array]:
+        """Add the count."""
+        return {"cube": cube + statistics["pixels"]}
+
+
+class Told:
+    """Keeps what is told of nodes: their starts, and their failures with the errors."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, BaseException | None]] = []
+
+    @hookimpl
+    def cuvis_ai_node_started(self, node: str) -> None:
+        """Keep it."""
+        self.lines.append((node, None))
+
+    @hookimpl
+    def cuvis_ai_node_failed(self, node: str, error: BaseException) -> None:
+        """Keep it."""
+        self.lines.append((node, error))
+
+
+def _observed(last: Any, told: object) -> NodeRunError:
+    """Return how a run of two nodes in one thread fails, of which an observer is told."""
+    with NodeRegistry() as registry:
+        registry.register_hooks(told)
+        pipeline = Pipeline("p", node_registry=registry)
+        pipeline.connect((PerPixel("first").outputs.cube, last.inputs.cube))
+        with pytest.raises(NodeRunError) as caught:
+            pipeline.forward_tiled({"cube": np.zeros((1, 5, 4, 2))}, memory=_memory(8, 2, 1))
+    return caught.value
 
 
 def _pipeline(*nodes: Any) -> Pipeline:
@@ -427,6 +488,51 @@ def test_an_error_in_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         _pipeline(PerPixel("first"), PerPixel("b")).forward_tiled(
             {"cube": np.zeros((1, 5, 4, 2))}, memory=_memory(4, 2)
         )
+
+
+@pytest.mark.parametrize("error", [ValueError("no way"), SystemExit("no way")], ids=["error", "exit"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "tile_statistics",
+        "merge_statistics",
+        "statistics_complete",
+        "statistics_rough",
+        "refine_statistics",
+        "forward_tile",
+    ],
+)
+def test_an_error_with_statistics(method: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever method for statistics fails, the error names node, stage and line, and observers see the node fail."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Gathering, method, fail)
+    failure = _observed(Gathering("last"), told := Told())
+    words = f"{type(error).__name__}: no way"
+    assert failure.message.startswith(f"Node 'last' failed in stage 'inference': {words} ({__file__}, line ")
+    assert (failure.node, failure.__cause__) == ("last", error)
+    assert told.lines[-2:] == [("last", None), ("last", failure)]
+
+
+def test_observers_of_a_broken_promise() -> None:
+    """Observers see a node fail whose output differs from tile to tile."""
+    failure = _observed(Liar("liar"), told := Told())
+    assert "differs from tile to tile" in failure.message
+    assert [line for line in told.lines if line[1] is not None] == [("liar", failure)]
+
+
+def test_runs_are_those_of_tiles() -> None:
+    """Statistics that are put together are no further runs of their node, for those who count them."""
+    with NodeRegistry() as registry:
+        registry.register_hooks(told := Told())
+        pipeline = Pipeline("p", node_registry=registry)
+        pipeline.connect((PerPixel("first").outputs.cube, Gathering("last").inputs.cube))
+        (answer,) = pipeline.forward_tiled({"cube": np.zeros((1, 4, 4, 2))}, memory=_memory(8, 2, 1)).values()
+    assert_array_equal(answer, np.full((1, 4, 4, 2), 17.0))
+    looks = 3  # for the count, the second count, and the answer
+    assert [node for node, _ in told.lines].count("last") == looks * len(cut(4, 4, 8))
 
 
 def test_observers() -> None:

@@ -1,7 +1,8 @@
 """Running a plan tile by tile."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Final, Protocol
@@ -13,7 +14,7 @@ from cuvis_ai_core.errors import NodeRunError
 from cuvis_ai_core.node.array_node import Value
 from cuvis_ai_core.node.tiling_declaration import says
 from cuvis_ai_core.pipeline.execution.input_sources import BatchKey
-from cuvis_ai_core.pipeline.execution.plan import Plan, RunStep, Step
+from cuvis_ai_core.pipeline.execution.plan import Output, Plan, RunStep, Step
 from cuvis_ai_core.pipeline.execution.run import prepare
 from cuvis_ai_core.pipeline.execution.run_request import Address
 from cuvis_ai_core.pipeline.tiling.passes import Pass, Schedule
@@ -166,7 +167,7 @@ class _TiledRun:
         merged = self._go_through(now, windows, threads, total)
         for slot, value in self._gathered.end().items():
             self._values[slot] = value
-        while rough := [at for at in merged if says(self._node(at), "statistics_rough", merged[at])]:
+        while rough := [at for at in merged if self._says(at, "statistics_rough", merged[at])]:
             self._statistics |= merged
             # What comes again is gathered once more, and put together only once.
             self._gathered.begin((), (), ())
@@ -180,21 +181,40 @@ class _TiledRun:
         merged: dict[int, Any] = {}
         for found in in_order(_Tile(self, now, self._gathered).compute, windows, threads):
             for at, statistics in found.items():
-                merged[at] = self._node(at).merge_statistics(merged[at], statistics) if at in merged else statistics
+                if at in merged:
+                    with self._asking(at, "merge_statistics"):
+                        merged[at] = self._node(at).merge_statistics(merged[at], statistics)
+                else:
+                    merged[at] = statistics
             self._done += 1
             if self._job.progress is not None:
                 self._job.progress(self._done, total)
-            if (
-                merged
-                and not now.wanted
-                and all(says(self._node(at), "statistics_complete", merged[at]) for at in merged)
-            ):
+            if merged and not now.wanted and all(self._says(at, "statistics_complete", merged[at]) for at in merged):
                 self._gathered.begin((), (), ())
                 break
         return merged
 
     def _node(self, at: int) -> Any:
         return self._job.nodes[self._plan.steps[at].node]
+
+    def _says(self, at: int, question: str, statistics: Any) -> bool:
+        with self._asking(at, question):
+            return says(self._node(at), question, statistics)
+
+    @contextmanager
+    def _asking(self, at: int, method: str) -> Iterator[None]:
+        """Fail as a step does where a method of its node fails that is no step: between tiles, on statistics."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is raised again, by the step
+            failure = error  # the name of `except` is gone at its end
+
+            @wraps(getattr(self._node(at), method))
+            def forward() -> None:
+                raise failure
+
+            # Only then a step: those that end well would be counted as runs of the node.
+            self._job.run_step(_without_values(self._plan.steps[at], forward), self._plan, list(self._values))
 
     def _there(self) -> list[int]:
         return [slot for slot, value in enumerate(self._values) if value is not None]
@@ -318,29 +338,58 @@ class _Tile:
         margin = max(now.margins[slot] for slot in outputs)
         halo = tiling.halo if tiling is not None else 0
         local = list(values)
-        run.run_step(step, local, now, window, margin + halo)
         there = window.grown(margin + halo, run.whole)
-        for output in step.outputs:
-            if output.slot not in now.margins:
-                continue
-            value = run.cropped(local[output.slot], there, window.grown(now.margins[output.slot], run.whole))
-            values[output.slot] = value
-            if image_size(local[output.slot]) != (run.batch, *there.size):
-                self._refuse_differing(step, output.slot, output.name, value)
-            elif self._gathered.wants(output.slot):
-                own = run.cropped(value, window.grown(now.margins[output.slot], run.whole), window)
-                self._gathered.put(output.slot, window, own)
+        around = {slot: window.grown(now.margins[slot], run.whole) for slot in outputs}
+        checked = (
+            self._checked(step, each, there, around[each.slot]) if each.slot in around else each
+            for each in step.outputs
+        )
+        run.run_step(replace(step, outputs=tuple(checked)), local, now, window, margin + halo)
+        for slot in outputs:
+            values[slot] = run.cropped(local[slot], there, around[slot])
+            if self._is_image(local[slot], there) and self._gathered.wants(slot):
+                self._gathered.put(slot, window, run.cropped(values[slot], around[slot], window))
 
-    def _refuse_differing(self, step: Step, slot: int, port: str, value: Value) -> None:
+    def _checked(self, step: Step, output: Output, there: Window, wanted: Window) -> Output:
+        """Return an output that is checked for tiles too: within the step, so that observers see the node fail."""
+
+        def fits(value: Value) -> bool:
+            if output.fits is not None and not output.fits(value):
+                return False
+            if not self._is_image(value, there):
+                self._refuse_differing(step, output, self._run.cropped(value, there, wanted))
+            return True
+
+        return replace(output, fits=fits)
+
+    def _is_image(self, value: Value, there: Window) -> bool:
+        return image_size(value) == (self._run.batch, *there.size)
+
+    def _refuse_differing(self, step: Step, output: Output, value: Value) -> None:
         """Refuse an output that is no image, and not the same for each tile."""
-        if not self._gathered.same(slot, value):
+        if not self._gathered.same(output.slot, value):
             raise NodeRunError(
-                f"Node '{step.node}' says that it is computed by tiles, but its output '{port}' is no image of the "
-                f"tile's size, and differs from tile to tile: {_told(value)}.",
+                f"Node '{step.node}' says that it is computed by tiles, but its output '{output.name}' is no image of "
+                f"the tile's size, and differs from tile to tile: {_told(value)}.",
                 hint="Take 'per_pixel' and 'halo' away, so that it gets whole images.",
                 node=step.node,
                 stage=self._run.schedule.plan.stage,
             )
+
+
+def _without_values(step: Step, forward: Callable[[], None]) -> Step:
+    """Return a step of the same node that reads and answers nothing."""
+    return replace(
+        step,
+        forward=forward,
+        hooks=(),
+        arguments=(),
+        prepares=False,
+        lends=False,
+        outputs=(),
+        output_names=frozenset(),
+        released=(),
+    )
 
 
 def _told(value: Value) -> str:
