@@ -49,6 +49,17 @@ def test_the_first_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "more" in search_path().metadata
 
 
+def test_what_is_installed_a_moment_after_a_listing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder has the same time before and after, where both fall into one tick of its file system's clock."""
+    metadata(tmp_path, "first-1.0.dist-info")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    before = tmp_path.stat()
+    assert search_path().version("more") is None
+    metadata(tmp_path, "more-1.dist-info")
+    os.utime(tmp_path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert search_path().version("more") == "1"
+
+
 def test_metadata_is_parsed_once_for_each_text(tmp_path: Path) -> None:
     """With requirements and without its description, also of old formats; a text that was replaced is another one."""
     metadata(tmp_path, "x-1.0.dist-info", "Requires-Dist: numpy\n\nName: the description\n\nRequires-Dist: nothing\n")

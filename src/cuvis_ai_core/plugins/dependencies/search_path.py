@@ -7,6 +7,7 @@ folder changes.
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import (
@@ -32,6 +33,9 @@ _MODULE_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
 _INSIDE = re.compile(r"[\\/]((site|dist)-packages|\.targets[\\/][^\\/]+[\\/][^\\/]+)[\\/](?!.*\.egg$)")
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+_TICK = 2 * 10**9
+"""Nanoseconds between two times of the coarsest file system (FAT): two changes in one have the same time."""
 
 
 class ReadOnce(Distribution):
@@ -90,7 +94,11 @@ def interpreter() -> str:
 
 def search_path() -> SearchPath:
     """Return what lies on the search path now."""
-    return _listed(tuple(_folders()))
+    state = tuple(_folders())
+    now = time.time_ns()
+    # What is installed a moment after a listing would not be seen for good.
+    is_settled = all(abs(now - changed) > _TICK for _, changed in state)
+    return _listed(state) if is_settled else _listed.__wrapped__(state)
 
 
 def entries() -> list[str]:
