@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
 from cuvis_ai_core._printable_text import shown_size
@@ -63,13 +64,24 @@ def read_zarr(path: Path, array: str | None = None) -> Cube:
 @contextmanager
 def _opened(zarr: Any, path: Path, name: str = "") -> Iterator[Any]:
     if path.is_file():
-        with readable(path, _KIND), closing(zarr.storage.ZipStore(path, mode="r")) as store:
+        with readable(path, _KIND), _codec_named(), closing(zarr.storage.ZipStore(path, mode="r")) as store:
             yield zarr.open(store, mode="r", path=name, use_consolidated=False)
     else:
-        with readable(path, _KIND):
+        with readable(path, _KIND), _codec_named():
             files = _plain_files(zarr)(path, read_only=True)
             # Metadata that were put together once do not know what was added since.
             yield zarr.open(files, mode="r", path=name, use_consolidated=False)
+
+
+@contextmanager
+def _codec_named() -> Iterator[None]:
+    """Have an error say that a codec is missing: zarr 3.0 says no more than the name that it looked up."""
+    try:
+        yield
+    except KeyError as error:
+        if extract_tb(error.__traceback__)[-1].name != "get_codec_class":
+            raise
+        raise ValueError(f"unknown codec {error}") from error
 
 
 @cache
